@@ -1,0 +1,1 @@
+"""Tool calls: canonical arguments and the check against a tool's JSON Schema."""

@@ -1,0 +1,49 @@
+"""Canonical JSON, hashes and the parsing of a call's arguments.
+
+What goes here: the one way JSON is written, hashed and read. What does not: schemas (`schema_check.py`).
+"""
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+
+def canonical_json(value: Any) -> str:
+    """JSON text of `value`: key order kept, non-ASCII kept, NaN and infinities refused (ValueError)."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def sha256_of(value: Any) -> str:
+    """Hex SHA-256 of `value` as JSON with sorted keys, so that key order does not change an id."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ParsedArguments(NamedTuple):
+    """Arguments of one call: the object, or why there is none."""
+
+    value: dict[str, Any] | None
+    error: str | None
+
+
+def parse_arguments(raw: Any) -> ParsedArguments:
+    """Read `function.arguments` as a model emitted it.
+
+    An object is accepted as it is; a string must hold one JSON object. Never raises: unparsable arguments are a failure
+    class that triage wants to see, so the reason is returned instead.
+    """
+    if isinstance(raw, dict):
+        return ParsedArguments(raw, None)
+    if not isinstance(raw, str):
+        return ParsedArguments(None, f"arguments are {type(raw).__name__}, not a JSON string")
+    try:
+        value = json.loads(raw, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        return ParsedArguments(None, f"not valid JSON: {error}")
+    if not isinstance(value, dict):
+        return ParsedArguments(None, f"arguments are a JSON {type(value).__name__}, not an object")
+    return ParsedArguments(value, None)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
