@@ -1,0 +1,103 @@
+"""One assistant step from a served model over the OpenAI chat completions API."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import httpx
+
+from flywheel.chat.render import Message, Renderer, canonical_tools
+
+
+class ModelStep(NamedTuple):
+    """One generated assistant message and what it cost.
+
+    Attributes:
+        message: OpenAI assistant message; call ids are made from the step, so equal runs give equal messages.
+        raw_output: the generated text, special tokens included.
+        finish_reason: stop, tool_calls or length.
+        prompt_ids: token ids the server fed the model.
+    """
+
+    message: Message
+    raw_output: str
+    finish_reason: str
+    prompt_ids: list[int]
+    completion_tokens: int
+
+
+class ChatClient:
+    """Asks one server; an async context manager.
+
+    Args:
+        socket: the server's unix socket.
+        renderer: decodes the generated ids.
+    """
+
+    def __init__(self, socket: Path, renderer: Renderer, *, timeout_seconds: float = 300) -> None:
+        self._renderer = renderer
+        transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=64))
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://vllm", timeout=timeout_seconds)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def step(
+        self, model: str, messages: list[Message], tools: list[dict[str, Any]], *, max_tokens: int, call_prefix: str = "call"
+    ) -> ModelStep:
+        """The next assistant message, greedy, tool choice `auto`; raises httpx.HTTPError on server or network errors."""
+        body = {
+            "model": model,
+            "messages": messages,
+            "tools": canonical_tools(tools),
+            "tool_choice": "auto",
+            "temperature": 0,
+            "top_p": 1,
+            "seed": 0,
+            "max_tokens": max_tokens,
+            "return_token_ids": True,
+        }
+        response = await self._http.post("/v1/chat/completions", json=body)
+        response.raise_for_status()
+        answer = response.json()
+        choice = answer["choices"][0]
+        raw = self._renderer.decode(choice["token_ids"])
+        return ModelStep(
+            message=_assistant_message(choice, raw, call_prefix),
+            raw_output=raw,
+            finish_reason=choice["finish_reason"],
+            prompt_ids=answer["prompt_token_ids"],
+            completion_tokens=answer["usage"]["completion_tokens"],
+        )
+
+    async def first_token_log_probabilities(
+        self, model: str, messages: list[Message], tools: list[dict[str, Any]], *, top: int = 5
+    ) -> dict[str, float]:
+        """Token text -> log-probability of the likeliest first tokens of the answer, in nats."""
+        body = {"model": model, "messages": messages, "tools": canonical_tools(tools), "temperature": 0,
+                "max_tokens": 1, "logprobs": True, "top_logprobs": top}  # fmt: skip
+        response = await self._http.post("/v1/chat/completions", json=body)
+        response.raise_for_status()
+        first = response.json()["choices"][0]["logprobs"]["content"][0]
+        return {entry["token"]: entry["logprob"] for entry in first["top_logprobs"]}
+
+
+def _assistant_message(choice: dict[str, Any], raw: str, call_prefix: str) -> Message:
+    message = choice["message"]
+    calls = message.get("tool_calls") or []
+    if calls and choice["finish_reason"] == "length":
+        # vLLM's hermes parser takes an unclosed call for a call; a cut-off answer is not one.
+        return {"role": "assistant", "content": raw}
+    if not calls:
+        return {"role": "assistant", "content": message.get("content") or ""}
+    numbered = [
+        {"id": f"{call_prefix}_{number}", "type": "function",
+         "function": {"name": call["function"]["name"], "arguments": call["function"]["arguments"]}}
+        for number, call in enumerate(calls)
+    ]  # fmt: skip
+    return {"role": "assistant", "content": message.get("content"), "tool_calls": numbered}

@@ -1,0 +1,63 @@
+"""Every knob of an installation, one class, environment prefix FLYWHEEL_. What belongs to one workflow lies in its pack."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """An installation's settings; each can be set as an environment variable, e.g. FLYWHEEL_HOME.
+
+    Attributes:
+        home: folder of packs, inbox, lake, model cache and QA store; relative to the working folder.
+        time_zone: zone in which a week starts on Monday 00:00.
+        first_week: first Monday there is a partition for.
+        threads: CPU threads a training or serving child may use.
+        serve_start_seconds: how long vLLM may take to answer its health check.
+        base_model: base model to use instead of the one the pack names, e.g. tiny-random for `make lap`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FLYWHEEL_")
+
+    home: Path = Path(".flywheel")
+    time_zone: str = "UTC"
+    first_week: str = "2026-01-05"
+    threads: int = 2
+    serve_start_seconds: int = 240
+    base_model: str | None = None
+
+    def workflows(self) -> Path:
+        """Folder of the workflow packs."""
+        return self.home / "workflows"
+
+    def inbox(self, workflow: str) -> Path:
+        """Folder production writes its traces to."""
+        return self.home / "inbox" / workflow
+
+    def lake(self) -> Path:
+        """Root of the Delta tables."""
+        return self.home / "lake"
+
+    def models(self) -> Path:
+        """Cache of base models, content-addressed."""
+        return self.home / "models"
+
+    def checkpoints(self, workflow: str) -> Path:
+        """Folder of a workflow's adapters."""
+        return self.home / "checkpoints" / workflow
+
+    def qa_store(self, workflow: str) -> Path:
+        """The correction event log."""
+        return self.home / "qa" / f"{workflow}.sqlite"
+
+    def report(self, workflow: str, week: str) -> Path:
+        """The weekly page."""
+        return self.home / "reports" / workflow / f"{week}.html"
+
+    def simulation(self, workflow: str, week: str) -> Path:
+        """What the demo's simulated customers really wanted; no stage of the week reads it."""
+        return self.home / "simulation" / workflow / week
+
+    def scratch(self, workflow: str, week: str, stage: str) -> Path:
+        """Where a stage's children keep specs, results and logs."""
+        return self.home / "scratch" / workflow / week / stage

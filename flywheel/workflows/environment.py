@@ -1,0 +1,47 @@
+"""The protocol of a pack's `environment.py`: a simulator of the tools, seeded and self-contained."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Protocol
+
+from flywheel.errors import FlywheelError
+
+
+class Environment(Protocol):
+    """One world an agent acts in: a database and the tools that read and write it."""
+
+    def call(self, name: str, arguments: dict[str, Any]) -> str:
+        """Run one tool; the tool message's content (canonical JSON). Mistakes of a model come back as {"error": code}."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """The database as JSON values: what end states are compared on."""
+        ...
+
+
+class EnvironmentModule(Protocol):
+    """What `environment.py` defines."""
+
+    def make_environment(self, seed: int, overrides: dict[str, Any] | None = None) -> Environment:
+        """A fresh world; the same seed and overrides give the same world."""
+        ...
+
+
+def load_environment(file: Path) -> EnvironmentModule:
+    """Import a pack's `environment.py` by path; raises FlywheelError when it cannot be used."""
+    if not file.is_file():
+        remedy = "write it with make_environment(seed, overrides), or use no episode cases"
+        raise FlywheelError("the pack has no environment.py", where=str(file), remedy=remedy)
+    specification = importlib.util.spec_from_file_location(f"flywheel_environment_{file.parent.name}", file)
+    if specification is None or specification.loader is None:
+        raise FlywheelError("environment.py cannot be imported", where=str(file), remedy="check that it is Python code")
+    module = importlib.util.module_from_spec(specification)
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        what = f"environment.py fails on import: {type(error).__name__}: {error}"
+        raise FlywheelError(what, where=str(file), remedy=f"run python {file} and mend it") from error
+    if not callable(getattr(module, "make_environment", None)):
+        remedy = "define make_environment(seed: int, overrides: dict | None = None)"
+        raise FlywheelError("environment.py defines no make_environment", where=str(file), remedy=remedy)
+    return module  # pyright: ignore[reportReturnType]

@@ -1,0 +1,123 @@
+"""A workflow pack in memory: settings, tools, prompt and guidelines of one agent."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flywheel.workflows.environment import Environment, load_environment
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Decoding(_Strict):
+    """How production chooses tokens; the gate judges under the same mode."""
+
+    mode: Literal["greedy_auto"] = "greedy_auto"
+    max_tokens: int = Field(96, ge=1, le=4096)
+
+
+class Gate(_Strict):
+    """Margins and floors of the promotion gate.
+
+    `margin` is the non-inferiority margin (0 to 1) and is fixed when the benchmark freezes; `floors` are absolute.
+    """
+
+    margin: float = Field(0.08, gt=0, lt=1)
+    floors: dict[str, float] = {"schema_valid_rate": 0.9}
+
+
+class Batch(_Strict):
+    """How much is handed to the experts each week."""
+
+    max_items: int = Field(72, ge=1)
+    random_slice: int = Field(4, ge=0)
+    minutes: float = Field(240, gt=0)
+    minutes_per_item: float = Field(3, gt=0)
+
+
+class LearnWhen(_Strict):
+    """When a week trains: at least so many newly accepted corrections, else it is banked."""
+
+    min_accepted: int = Field(8, ge=1)
+
+
+class Training(_Strict):
+    """Hyper-parameters of the weekly adapter; see `flywheel.training.spec` for what each does."""
+
+    lora_rank: int = Field(16, ge=1, le=64)
+    lora_alpha: int = Field(32, ge=1)
+    sft_learning_rate: float = Field(1e-3, gt=0)
+    sft_presentations: int = Field(480, ge=1)
+    sft_max_epochs: int = Field(3, ge=1)
+    rows_per_pack: int = Field(16, ge=1)
+    dpo_learning_rate: float = Field(2e-5, gt=0)
+    dpo_pairs: int = Field(32, ge=0)
+    dpo_pairs_per_pack: int = Field(8, ge=1)
+    dpo_beta: float = Field(0.1, gt=0)
+    max_prompt_tokens: int = Field(2048, ge=16)
+    seed: int = 0
+
+
+class Evaluation(_Strict):
+    """How the benchmark is run."""
+
+    concurrency: int = Field(16, ge=1)
+    repeat_cases: int = Field(60, ge=0)
+
+
+class WorkflowSettings(_Strict):
+    """`workflow.yaml`: who owns the workflow and how its week turns."""
+
+    owner: str
+    description: str = ""
+    base_model: str = "smollm2-135m-instruct"
+    model_family: Literal["chatml_hermes"] = "chatml_hermes"
+    qa_mode: Literal["three", "two", "solo"] = "three"
+    release: Literal["approval", "automatic"] = "approval"
+    max_model_len: int = Field(2048, ge=128)
+    decoding: Decoding = Decoding()
+    gate: Gate = Gate()
+    batch: Batch = Batch()
+    learn_when: LearnWhen = LearnWhen()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    verifiers: list[str] = []
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One loaded workflow pack.
+
+    Attributes:
+        name: folder name, a lower-case identifier.
+        folder: where it lies.
+        settings: `workflow.yaml`.
+        tools: OpenAI functions, with our `x-` keys.
+        tools_sha256: hash of what the model sees of them.
+        system: the system prompt, byte for byte.
+        guidelines: what the experts follow.
+    """
+
+    name: str
+    folder: Path
+    settings: WorkflowSettings
+    tools: list[dict[str, Any]]
+    tools_sha256: str
+    system: str
+    guidelines: str
+
+    def environment(self, seed: int, overrides: dict[str, Any] | None = None) -> Environment:
+        """A fresh world of the pack's simulator."""
+        return load_environment(self.folder / "environment.py").make_environment(seed, overrides)
+
+    def has_environment(self) -> bool:
+        """Whether the pack ships a simulator."""
+        return (self.folder / "environment.py").is_file()
+
+    def write_tools(self) -> set[str]:
+        """Names of the tools that change something."""
+        return {tool["function"]["name"] for tool in self.tools if tool.get("x-access") == "write"}
