@@ -55,7 +55,7 @@ class ServerSpec:
         fixed = [
             "--model", str(self.model), "--served-model-name", BASE, "--chat-template", str(self.chat_template),
             "--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--generation-config", "vllm",
-            "--enforce-eager", "--max-model-len", str(self.max_model_len), "--max-num-seqs", str(self.max_num_seqs),
+            "--enforce-eager", "--distributed-executor-backend", "uni", "--max-model-len", str(self.max_model_len), "--max-num-seqs", str(self.max_num_seqs),
             "--kv-cache-memory-bytes", str(_KV_CACHE_BYTES), "--dtype", "bfloat16", "--seed", "0",
         ]  # fmt: skip
         if not self.adapters:

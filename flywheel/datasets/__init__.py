@@ -1,0 +1,1 @@
+"""Datasets: accepted corrections and demonstrations become training rows that never touch the benchmark."""

@@ -1,0 +1,55 @@
+"""What an analyst reads in the UI: column schemas, row counts, versions and small markdown previews.
+
+Metadata is readable by every visitor of the UI and stays in the instance for ever: short, redacted, under 20 rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from flywheel.lake import TABLES
+
+PREVIEW_ROWS = 12
+PREVIEW_WIDTH = 90
+
+
+def definition_metadata(table: str) -> dict[str, Any]:
+    """Definition-time metadata of a table's asset: its name and column schema."""
+    declared = TABLES[table]
+    columns = [
+        dg.TableColumn(name=column.name, type=str(column.dtype), description=column.description)
+        for column in declared.columns
+    ]
+    return {"dagster/table_name": table, "dagster/column_schema": dg.TableSchema(columns=columns)}
+
+
+def asset_options(table: str, group: str, *kinds: str, heavy: bool = False) -> dict[str, Any]:
+    """The options every asset of the week shares: group, owner, kinds, tags and column schema."""
+    return {
+        "group_name": group,
+        "owners": ["team:ml-platform"],
+        "kinds": {"deltalake", *kinds},
+        "tags": {"flywheel/stage": group},
+        "metadata": definition_metadata(table),
+        **({"pool": "accelerator"} if heavy else {}),
+    }
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    """The first rows as a small markdown table; long cells are cut, control characters and pipes made harmless."""
+    if not rows:
+        return dg.MetadataValue.md("_no rows_")
+    header = list(rows[0])
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    lines += [f"| {' | '.join(_cell(row.get(name)) for name in header)} |" for row in rows[:PREVIEW_ROWS]]
+    if len(rows) > PREVIEW_ROWS:
+        lines.append(f"\n_{PREVIEW_ROWS} of {len(rows)} rows_")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+    visible = "".join(character if character.isprintable() else " " for character in text)
+    escaped = visible.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    return escaped if len(escaped) <= PREVIEW_WIDTH else escaped[: PREVIEW_WIDTH - 1] + "…"

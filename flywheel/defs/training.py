@@ -1,0 +1,71 @@
+"""Stage 6: `checkpoint`, one fresh LoRA adapter a week, trained in a child process under Dagster Pipes."""
+
+import dagster as dg
+
+from flywheel.datasets.mix import leaks_in
+from flywheel.defs.metadata import asset_options
+from flywheel.defs.resources import House
+from flywheel.defs.stage import Stage, partition_of, passed
+from flywheel.errors import FlywheelError
+from flywheel.partitions import week_by_workflow
+from flywheel.training.stage import checkpoint_row, child_environment, prepare, read_result
+
+_INPUTS = ("sft_dataset", "preference_dataset")
+
+
+@dg.asset(
+    partitions_def=week_by_workflow, deps=[*_INPUTS, "corrected_traces"], code_version="1",
+    **asset_options("checkpoint", "training", "huggingface", "pytorch", heavy=True),
+)  # fmt: skip
+def checkpoint(context: dg.AssetExecutionContext, house: House, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:
+    """One LoRA adapter from the pinned base on the accumulated mix: SFT, then DPO on the same adapter.
+
+    Grain: one adapter; no row in a banked week (too few new corrections to learn from). Refuses by itself when a row
+    touches the benchmark, whatever the asset check said.
+    """
+    stage = Stage.begin(context, house, "checkpoint", "1")
+    pack, settings = house.pack(stage.workflow), house.settings()
+    sft, preference = (stage.read(name) for name in _INPUTS)
+    accepted = stage.read("corrected_traces").height
+    leaks = leaks_in(sft, stage.read("benchmark_fingerprints", by_workflow=True))
+    if leaks:
+        raise FlywheelError(f"{len(leaks)} training rows touch the benchmark: {leaks[0]}", where="sft_dataset",
+                            remedy="rematerialize sft_dataset, which bars them; never edit its rows")  # fmt: skip
+    base, renderer = house.base_model(pack), house.renderer(pack)
+    decisive = {
+        **pack.settings.training.model_dump(), "learn_when": pack.settings.learn_when.model_dump(),
+        "base": base.sha256, "template": renderer.template_sha256,
+    }  # fmt: skip
+    if done := stage.unchanged(decisive):
+        return done
+    if accepted < pack.settings.learn_when.min_accepted:
+        note = f"banked: {accepted} accepted corrections, learn_when asks for {pack.settings.learn_when.min_accepted}"
+        return stage.write([], decisive, metadata={"note": note})
+    prepared = prepare(
+        sft, preference, renderer=renderer, base=base, training=pack.settings.training, settings=settings,
+        folder=settings.scratch(stage.workflow, stage.weekly, "checkpoint"), output=settings.checkpoints(stage.workflow),
+    )  # fmt: skip
+    try:
+        pipes.run(command=prepared.command, context=context, env=child_environment())
+    except Exception as error:
+        # The child's own result decides; without one, read_result names the remedy.
+        context.log.error(f"training child: {error}")
+    result = read_result(prepared.spec_file)
+    row = checkpoint_row(result, prepared, base=base, renderer=renderer, home=settings.home)
+    shown = [{"stage": e.stage, "step": f"{e.step}/{e.steps}", "loss": e.loss, "seconds": e.seconds} for e in result.log]
+    facts = result.model_dump(exclude={"log", "adapter_path"})
+    return stage.write([row], decisive, preview=shown[:: max(1, len(shown) // 10)], metadata=facts)
+
+
+@dg.asset_check(asset=checkpoint, partitions_def=week_by_workflow)
+def training_reduced_the_loss(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
+    """The last supervised step's loss lies below the first one's, and DPO did not push the chosen sides down."""
+    workflow, week = partition_of(context.partition_key)
+    rows = house.lake().read_partition("checkpoint", workflow=workflow, week=week)
+    if not rows.height:
+        return passed(True, "banked week: nothing was trained")
+    row = rows.row(0, named=True)
+    change = row["chosen_logps_change"]
+    ok = row["sft_last_loss"] < row["sft_first_loss"] and (change is None or change > -1.0)
+    sentence = f"SFT loss {row['sft_first_loss']:.3f} -> {row['sft_last_loss']:.3f}; chosen log-probability change {change} nats"
+    return passed(ok, sentence, severity=dg.AssetCheckSeverity.WARN)

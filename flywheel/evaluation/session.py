@@ -1,0 +1,90 @@
+"""One evaluation session: one server, all arms on the same frozen cases, checks that the right model is served first."""
+
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flywheel.benchmark.cases import Case
+from flywheel.chat.render import Renderer
+from flywheel.evaluation.runner import Arm, Benchmark, run_arm
+from flywheel.progress import report_progress
+from flywheel.serving.client import ChatClient
+from flywheel.serving.parity import check_adapter_is_live, check_prompt_parity
+from flywheel.serving.vllm_server import BASE, Server, ServerSpec, vllm_server
+
+CANDIDATE, INCUMBENT, INCUMBENT_AGAIN = "candidate", "incumbent", "incumbent_again"
+
+
+class Session(NamedTuple):
+    """Rows of all arms (EVAL_RESULTS without partition columns) and what the checks before them found."""
+
+    rows: list[dict[str, Any]]
+    prompts_compared: int
+    adapter_difference_nats: float
+    server_start_seconds: float
+
+
+def arms_of(candidate: str, incumbent: str) -> list[Arm]:
+    """Incumbent, candidate, and the incumbent once more; an adapter is served under its own id."""
+    return [
+        Arm(INCUMBENT, incumbent, incumbent),
+        Arm(CANDIDATE, candidate, candidate),
+        Arm(INCUMBENT_AGAIN, incumbent, incumbent),
+    ]
+
+
+def repeated_cases(cases: Sequence[Case], count: int) -> list[Case]:
+    """The cases of the A/A run: a fixed sample of `count`, in benchmark order."""
+    drawn = set(random.Random(0).sample(range(len(cases)), min(count, len(cases))))
+    return [case for number, case in enumerate(cases) if number in drawn]
+
+
+def evaluate(
+    benchmark: Benchmark, arms: Sequence[Arm], spec: ServerSpec, renderer: Renderer, *, log: Path, start_seconds: float
+) -> Session:
+    """Start one server, check it, run every arm one after the other, stop it."""
+    with vllm_server(spec, log=log, start_seconds=start_seconds) as server:
+        return asyncio.run(_run(benchmark, arms, server, renderer))
+
+
+async def _run(benchmark: Benchmark, arms: Sequence[Arm], server: Server, renderer: Renderer) -> Session:
+    pack = benchmark.pack
+    system = {"role": "system", "content": pack.system}
+    probes = [[system, *case.messages] for case in _one_a_category(benchmark.cases)]
+    rows: list[dict[str, Any]] = []
+    async with ChatClient(server.socket, renderer) as client:
+        compared = await check_prompt_parity(client, renderer, probes, pack.tools)
+        adapters = sorted({arm.served_as for arm in arms} - {BASE})
+        differences = [await check_adapter_is_live(client, adapter, probes, pack.tools) for adapter in adapters]
+        for arm in arms:
+            again = arm.name == INCUMBENT_AGAIN
+            cases = repeated_cases(benchmark.cases, pack.settings.evaluation.repeat_cases) if again else benchmark.cases
+            counter = _Counter(arm.name, len(cases))
+            part = benchmark._replace(cases=cases)
+            rows += await run_arm(client, arm, part, server=server.description, finished=counter.one)
+    return Session(rows, compared, min(differences, default=0.0), server.start_seconds)
+
+
+def _one_a_category(cases: Sequence[Case]) -> list[Case]:
+    return list({case.category: case for case in reversed(cases)}.values())
+
+
+class _Counter:
+    def __init__(self, arm: str, total: int) -> None:
+        self.arm, self.total, self.done = arm, total, 0
+
+    def one(self) -> None:
+        self.done += 1
+        report_progress("evaluation", self.arm.replace("_", " "), self.done, self.total)
+
+
+def failures_preview(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The candidate's first failing cases, for a person: case, reason, what it wrote."""
+    return [
+        {"case": row["case_id"], "reason": row["failure_reason"], "output": " ⏎ ".join(json.loads(row["raw_outputs"]))}
+        for row in rows
+        if row["arm"] == CANDIDATE and row["success"] is False
+    ]

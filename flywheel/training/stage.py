@@ -1,0 +1,110 @@
+"""Between the tables and the training child: which rows train, the spec, and the child's result. No torch here."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from flywheel.chat.render import Renderer
+from flywheel.errors import FlywheelError
+from flywheel.settings import Settings
+from flywheel.training.spec import PreferenceRow, SftRow, TrainResult, TrainSpec, write_rows
+from flywheel.workflows.base_model import BaseModel
+from flywheel.workflows.pack import Training
+
+
+class Prepared(NamedTuple):
+    """A written spec and the command that runs it; by hand: `python -m flywheel.training SPEC`."""
+
+    spec_file: Path
+    spec: TrainSpec
+    command: list[str]
+
+
+def prepare(
+    sft: pl.DataFrame, preference: pl.DataFrame, *, renderer: Renderer, base: BaseModel, training: Training,
+    settings: Settings, folder: Path, output: Path,
+) -> Prepared:  # fmt: skip
+    """Tokenise the rows and write the spec below `folder`; finished adapters go to `output`.
+
+    Pairs are the newest week's first, in row-id order, at most `training.dpo_pairs`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").unlink(missing_ok=True)
+    chosen = preference.sort(["from_week", "row_id"], descending=[True, False]).head(training.dpo_pairs)
+    write_rows(folder / "sft.jsonl", [_sft_row(row, renderer) for row in sft.sort("row_id").iter_rows(named=True)])
+    write_rows(folder / "preference.jsonl", [_preference_row(row, renderer) for row in chosen.iter_rows(named=True)])
+    spec = TrainSpec(
+        base_model=base.folder,
+        base_model_name=f"{base.name}-{base.sha256[:12]}",
+        output=output.absolute(),
+        sft_rows=(folder / "sft.jsonl").absolute(),
+        preference_rows=(folder / "preference.jsonl").absolute(),
+        lora_rank=training.lora_rank,
+        lora_alpha=training.lora_alpha,
+        sft_learning_rate=training.sft_learning_rate,
+        sft_epochs=min(training.sft_max_epochs, training.sft_presentations / max(1, sft.height)),
+        rows_per_pack=training.rows_per_pack,
+        dpo_learning_rate=training.dpo_learning_rate,
+        dpo_beta=training.dpo_beta,
+        dpo_pairs_per_pack=training.dpo_pairs_per_pack,
+        threads=settings.threads,
+        seed=training.seed,
+    )
+    spec_file = folder / "spec.json"
+    spec_file.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
+    child = [sys.executable, "-m", "flywheel.training", str(spec_file)]
+    return Prepared(spec_file, spec, [sys.executable, "-m", "flywheel.processes", "--", *child])
+
+
+def child_environment() -> dict[str, str]:
+    """Environment of the child: offline, no telemetry, one tokenizer thread."""
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def read_result(spec_file: Path) -> TrainResult:
+    """What the child wrote last; raises FlywheelError when it never got there."""
+    file = spec_file.with_name("result.json")
+    try:
+        return TrainResult.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        raise FlywheelError(
+            "the training child ended without a result: killed, out of memory, or stopped by an error above",
+            where=str(file),
+            remedy=f"run it by hand to see why: python -m flywheel.training {spec_file}; then rematerialize checkpoint",
+        ) from None
+
+
+def checkpoint_row(
+    result: TrainResult, prepared: Prepared, *, base: BaseModel, renderer: Renderer, home: Path
+) -> dict[str, Any]:
+    """CHECKPOINT row without partition columns."""
+    return {
+        "adapter_id": result.adapter_id,
+        "adapter_path": str(result.adapter_path.relative_to(home.absolute())),
+        "base_model_sha256": base.sha256,
+        "chat_template_sha256": renderer.template_sha256,
+        "spec": prepared.spec.model_dump_json(),
+        **result.model_dump(include={
+            "sft_rows", "preference_rows", "sft_presentations", "sft_first_loss", "sft_last_loss", "preference_accuracy",
+            "chosen_logps_change", "seconds",
+        }),
+        "log": json.dumps([entry.model_dump() for entry in result.log]),
+    }  # fmt: skip
+
+
+def _sft_row(row: Mapping[str, Any], renderer: Renderer) -> SftRow:
+    step = renderer.step(json.loads(row["messages"]), json.loads(row["target"]), json.loads(row["tools"]))
+    return SftRow(prompt_ids=step.prompt_ids, target_ids=step.target_ids)
+
+
+def _preference_row(row: Mapping[str, Any], renderer: Renderer) -> PreferenceRow:
+    history, tools = json.loads(row["messages"]), json.loads(row["tools"])
+    chosen = renderer.step(history, json.loads(row["chosen"]), tools)
+    rejected = renderer.step(history, json.loads(row["rejected"]), tools)
+    return PreferenceRow(prompt_ids=chosen.prompt_ids, chosen_ids=chosen.target_ids, rejected_ids=rejected.target_ids)
