@@ -1,0 +1,1 @@
+"""Scorers: one assistant step, or one whole episode, against what a case expects."""

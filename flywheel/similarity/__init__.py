@@ -1,0 +1,1 @@
+"""Similarity: exact and near-duplicate texts."""
