@@ -1,0 +1,1 @@
+"""Promotion: one decision a week, on evidence alone, and the pointer to what serves."""

@@ -1,0 +1,1 @@
+"""Statistics that several stages share: intervals of rates and paired comparisons of two arms."""
