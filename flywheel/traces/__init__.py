@@ -1,0 +1,1 @@
+"""Traces: what production wrote becomes one canonical table, every input line accounted for."""
