@@ -76,7 +76,7 @@ class WorkflowSettings(_Strict):
     description: str = ""
     base_model: str = "smollm2-135m-instruct"
     model_family: Literal["chatml_hermes"] = "chatml_hermes"
-    qa_mode: Literal["three", "two", "solo"] = "three"
+    qa_mode: Literal["three", "two"] = "three"
     release: Literal["approval", "automatic"] = "approval"
     max_model_len: int = Field(2048, ge=128)
     decoding: Decoding = Decoding()

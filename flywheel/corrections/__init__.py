@@ -1,0 +1,1 @@
+"""Corrections: people repair what went wrong, three passes, three people, one append-only log of events."""
