@@ -17,7 +17,7 @@ def shingles(text: str, n: int = SHINGLE_WORDS) -> set[int]:
     if not words:
         return set()
     count = max(1, len(words) - n + 1)
-    return {xxhash.xxh64_intdigest(" ".join(words[start : start + n])) for start in range(count)}
+    return {xxhash.xxh64_intdigest(" ".join(words[start : start + n]).encode()) for start in range(count)}
 
 
 def jaccard(one: set[int], other: set[int]) -> float:

@@ -1,0 +1,149 @@
+"""Simulated customers of the support desk: a hidden goal, an opening, and answers to what the agent says.
+
+They write in the phrases of `language.py` only, about orders of their own that are laid into the simulated shop.
+"""
+
+import random
+from typing import Any
+
+from flywheel.demo import language
+from flywheel.demo.language import Facts, dress, draw_facts, fill
+from flywheel.demo.protocol import Goal, Message, Wish
+from flywheel.demo.support_experts import careless, solve
+
+__all__ = ["answer", "careless", "make_goals", "solve"]
+
+_PRIORITY = {"safety": "urgent", "legal": "urgent", "billing": "low", "complaint": "normal", "other": "normal"}
+_PLACES = ("at the depot", "in transit", "out for delivery", "at the pick-up point")
+# How the week's customers are spread over what they want, of 100.
+_MIX = (
+    ("get_order", 9), ("list_orders", 7), ("track_shipment", 8), ("cancel_order", 10), ("refund_order", 8),
+    ("refund_amount", 4), ("update_address", 9), ("create_ticket", 11), ("without_number", 8), ("wrong_number", 6),
+    ("rate_limited", 4), ("too_late", 4), ("two_wishes", 5), ("refuse", 7),
+)  # fmt: skip
+
+
+def make_goals(seed: int, count: int, week: str) -> list[Goal]:
+    """`count` customers of one week, spread over all kinds of wishes in the shares of `_MIX`, in random order."""
+    rng = random.Random(f"{seed}|{week}")
+    kinds = [kind for kind, share in _MIX for _ in range(share)]
+    drawn = [kinds[(number * len(kinds)) // count] if count <= len(kinds) else kinds[number % len(kinds)] for number in range(count)]
+    rng.shuffle(drawn)
+    return [_goal(kind, f"{week}-{number:04d}", rng) for number, kind in enumerate(drawn)]
+
+
+def _goal(kind: str, name: str, rng: random.Random) -> Goal:
+    facts = draw_facts(rng)
+    if kind == "refuse":
+        phrase = rng.choice(language.OUT_OF_SCOPE if rng.random() < 0.65 else language.UNSAFE)
+        wishes, text = [Wish("refuse", {})], fill(phrase, facts)
+        answers: dict[str, str] = {}
+    elif kind == "without_number":
+        wishes, text, answers = _without_number(facts, rng)
+    elif kind == "wrong_number":
+        wishes, text, answers = _wrong_number(facts, rng)
+    elif kind == "two_wishes":
+        second = draw_facts(rng)._replace(e=facts.e, name=facts.name)
+        (one, first_text), (other, second_text) = _wish("get_order", facts, rng), _wish("cancel_order", second, rng)
+        wishes, answers = [one, other], {}
+        text = first_text.rstrip("?") + rng.choice((". also, ", ", and ", ". and then ", " plus ")) + second_text
+        overrides = {"orders": {**_world([one], facts, kind, rng)["orders"], **_world([other], second, kind, rng)["orders"]}}
+        return Goal(name, wishes, dress(text, facts, rng), answers, rng.randrange(1_000_000), overrides, f"customer-{facts.e}")
+    else:
+        if kind in ("rate_limited", "too_late"):
+            wish = rng.choice(("get_order", "track_shipment") if kind == "rate_limited" else ("cancel_order", "refund_order", "update_address"))
+        else:
+            wish = kind
+        made, text = _wish(wish, facts, rng)
+        wishes, answers = [made], {"order_number": facts.o, "email": facts.e}
+    overrides = _world(wishes, facts, kind, rng)
+    opening = dress(text, facts, rng)
+    return Goal(name, wishes, opening, answers, rng.randrange(1_000_000), overrides, principal=f"customer-{facts.e}")
+
+
+def _wish(kind: str, facts: Facts, rng: random.Random) -> tuple[Wish, str]:
+    """One wish with all its facts, and the words for it."""
+    reason, words = "", ""
+    if kind == "cancel_order":
+        reason, phrases = rng.choice(sorted(language.CANCEL_REASONS.items()))
+        words = rng.choice(phrases)
+    elif kind in ("refund_order", "refund_amount"):
+        reason, phrases = rng.choice(sorted(language.REFUND_REASONS.items()))
+        words = rng.choice(phrases)
+    elif kind == "create_ticket":
+        topic = rng.choice(sorted(language.TICKETS))
+        wish = Wish(kind, {"topic": topic, "priority": _PRIORITY[topic], "order_id": facts.o})
+        return wish, fill(rng.choice(language.TICKETS[topic]), facts)
+    text = fill(rng.choice(language.WISHES[kind]), facts, fill(words, facts))
+    wanted: dict[str, dict[str, Any]] = {
+        "get_order": {"order_id": facts.o},
+        "list_orders": {"email": facts.e},
+        "track_shipment": {"tracking_number": facts.t},
+        "cancel_order": {"order_id": facts.o, "reason": reason},
+        "refund_order": {"order_id": facts.o, "reason": reason},
+        "refund_amount": {"order_id": facts.o, "reason": reason, "amount": float(facts.a) if "." in facts.a else int(facts.a)},
+        "update_address": {"order_id": facts.o, "address": {"street": facts.street, "city": facts.city, "zip": facts.zip}},
+    }
+    return Wish("refund_order" if kind == "refund_amount" else kind, wanted[kind]), text
+
+
+def _without_number(facts: Facts, rng: random.Random) -> tuple[list[Wish], str, dict[str, str]]:
+    kind = rng.choice(sorted(language.WISHES_WITHOUT_NUMBER))
+    wish, _ = _wish(kind, facts, rng)
+    reasons = {"cancel_order": language.CANCEL_REASONS, "refund_order": language.REFUND_REASONS}.get(kind)
+    words = fill(rng.choice(reasons[wish.facts["reason"]]), facts) if reasons else ""
+    text = fill(rng.choice(language.WISHES_WITHOUT_NUMBER[kind]), facts, words)
+    if rng.random() < 0.5:
+        return [wish], text, {"order_number": fill(rng.choice(language.GIVE_NUMBER), facts)}
+    return [wish], text, {"order_number": fill(rng.choice(language.NO_NUMBER_BUT_MAIL), facts), "email": facts.e}
+
+
+def _wrong_number(facts: Facts, rng: random.Random) -> tuple[list[Wish], str, dict[str, str]]:
+    """The customer mistypes a digit; half of them give their e-mail at once, the others when asked."""
+    wrong = facts.o[:-1] + str((int(facts.o[-1]) + rng.randint(1, 9)) % 10)
+    wish, text = _wish(rng.choice(("get_order", "cancel_order")), facts, rng)
+    text = text.replace(facts.o, wrong)
+    if rng.random() < 0.5:
+        text += rng.choice((", my mail is {e}", " ({e})", " - account {e}", ". ordered with {e}")).format(e=facts.e)
+    said = Wish(wish.kind, {**wish.facts, "_said_id": wrong})
+    return [said], text, {"email": fill(rng.choice(language.GIVE_MAIL), facts)}
+
+
+def _world(wishes: list[Wish], facts: Facts, kind: str, rng: random.Random) -> dict[str, Any]:
+    """The customer's own orders: in the state their wish needs, or too late for it."""
+    status = {"cancel_order": "processing", "update_address": "processing", "refund_order": "delivered"}
+    fitting = status.get(wishes[0].kind) or rng.choice(("processing", "shipped", "delivered"))
+    if kind == "too_late":
+        fitting = "shipped"
+    order = {
+        "email": facts.e, "status": fitting, "amount": round(rng.uniform(90, 200), 2), "tracking_number": facts.t,
+        "place": rng.choice(_PLACES), "address": {"street": "1 Old Road", "city": "Oldtown", "zip": "11111"},
+    }  # fmt: skip
+    orders = {facts.o: order}
+    if wishes[0].kind == "list_orders":
+        for number in range(rng.choice((0, 1, 1, 3))):
+            extra = f"{rng.choice(language.ORDER_LETTERS)}{rng.randint(10000, 99999)}"
+            orders[extra] = {**order, "tracking_number": f"{facts.t}{number}"}
+    return {"orders": orders, **({"rate_limited": [wishes[0].kind]} if kind == "rate_limited" else {})}
+
+
+def answer(goal: Goal, messages: list[Message], objections: int) -> str | None:
+    """What the customer says to the assistant's last reply; None when they are content, or have objected twice.
+
+    Someone who asks for what the shop does not do is content with any answer: nothing in production tells that it should
+    have been refused.
+    """
+    reply = str(messages[-1].get("content") or "").casefold()
+    right = solve(goal, messages[:-1])
+    good = not right.message.get("tool_calls") and all(any(p.casefold() in reply for p in group) for group in right.must_say)
+    asked = None
+    if "order number" in reply:
+        asked = "order_number"
+    elif "e-mail" in reply or "email" in reply:
+        asked = "email"
+    already = {str(m.get("content")) for m in messages if m["role"] == "user"}
+    if asked and goal.answers.get(asked) and goal.answers[asked] not in already:
+        return goal.answers[asked]
+    if good or goal.wishes[0].kind == "refuse" or objections >= 2:
+        return None
+    return random.Random(f"{goal.goal_id}|{objections}").choice(language.OBJECTIONS)
