@@ -18,7 +18,7 @@ def closed_batch(store: EventStore, week: str, workflow: str) -> Batch:
     batch = store.batch_of(week, workflow)
     if batch is None:
         raise FlywheelError("no correction batch was opened", where=f"{workflow}, week {week}",
-                            remedy=f"flywheel run collect --workflow {workflow} --week {week}")  # fmt: skip
+                            remedy=f"flywheel run --workflow {workflow} --week {week} --stage collect")  # fmt: skip
     if not batch.closed:
         counts = Counter(state.status for state in store.states(batch_id(week, workflow, batch.version)).values())
         done = counts["accepted"] + counts["dropped"]

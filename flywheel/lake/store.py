@@ -24,6 +24,7 @@ Rows = Sequence[Mapping[str, Any]] | pl.DataFrame
 NO_WEEK = "-"
 
 # Which command makes a missing partition, for the error's remedy.
+_FREEZE = {"benchmark", "benchmark_fingerprints", "demonstrations"}
 _COLLECT = {"production_traces", "quarantined_records", "production_failures", "correction_batch"}
 
 
@@ -249,8 +250,8 @@ def _conform(table: Table, rows: Rows, partition: Mapping[str, str]) -> pl.DataF
 
 
 def _missing(table: str, workflow: str, week: str | None) -> MissingPartition:
-    stage = "collect" if table in _COLLECT else "learn"
-    command = f"flywheel run {stage} --workflow {workflow}" + (f" --week {week}" if week else "")
+    stage = "freeze" if table in _FREEZE else "collect" if table in _COLLECT else "learn"
+    command = f"flywheel run --workflow {workflow}" + (f" --week {week}" if week else "") + f" --stage {stage}"
     return MissingPartition(
         f"{table} was never written for {workflow}" + (f", week {week}" if week else ""),
         where=f"table {table}",

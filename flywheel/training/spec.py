@@ -101,5 +101,5 @@ def read_spec(file: Path) -> TrainSpec:
         raise FlywheelError(
             f"no usable training spec: {error}",
             where=str(file),
-            remedy="the checkpoint asset writes it: flywheel run learn --stage checkpoint",
+            remedy="the checkpoint asset writes it: flywheel run --week WEEK --workflow NAME --stage checkpoint",
         ) from error

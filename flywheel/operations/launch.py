@@ -1,0 +1,103 @@
+"""Run a job, or one stage of it, for one week in this process, on the Dagster instance the UI reads."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.utils import make_new_run_id
+
+from flywheel.errors import FlywheelError
+from flywheel.operations.screen import Screen
+from flywheel.partitions import checked_week, partition_key, week_by_workflow
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+JOBS = ("freeze", "collect", "learn")
+
+
+def instance() -> dg.DagsterInstance:
+    """The instance of DAGSTER_HOME, else of the working folder's dagster.yaml; made when it does not exist yet."""
+    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    if not (Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml").is_file():
+        raise FlywheelError("there is no dagster.yaml", where=os.environ["DAGSTER_HOME"],
+                            remedy="run the command from the project's folder, or set DAGSTER_HOME to where it lies")  # fmt: skip
+    return dg.DagsterInstance.get()
+
+
+def run_job(
+    name: str, *, workflow: str, week: str | None, on: dg.DagsterInstance, screen: Screen | None = None,
+    stages: list[str] | None = None,
+) -> str:  # fmt: skip
+    """Run a job for one partition, or only `stages` of it; returns the run id.
+
+    Raises FlywheelError with the failed stage's own words when a stage or a blocking check fails.
+    """
+    from flywheel.definitions import defs
+
+    if week is not None:
+        checked_week(week)
+        key: Any = partition_key(week, workflow)
+        if not week_by_workflow.has_partition_key(key, dynamic_partitions_store=on):
+            raise FlywheelError(f"there is no partition for week {week} of {workflow}", where="flywheel/partitions.py",
+                                remedy="a week can be run once it has ended, from FLYWHEEL_FIRST_WEEK on")  # fmt: skip
+    else:
+        key = workflow
+    job = defs().get_job_def(name) if callable(defs) else defs.get_job_def(name)
+    run_id = make_new_run_id()
+    follow = _Follower(on, run_id, screen)
+    arguments: dict[str, Any] = {"instance": on, "partition_key": key, "run_id": run_id, "raise_on_error": False, "run_config": _QUIET}
+    if stages:
+        arguments["asset_selection"] = [dg.AssetKey(stage) for stage in stages]
+    if screen is None:
+        result = job.execute_in_process(**arguments)
+    else:
+        with screen.working(name, follow.poll):
+            result = job.execute_in_process(**arguments)
+    if not result.success:
+        raise _failed(on, run_id, name, screen)
+    return run_id
+
+
+class _Follower:
+    """Prints a line for every stage a run finished, while it runs."""
+
+    def __init__(self, on: dg.DagsterInstance, run_id: str, screen: Screen | None) -> None:
+        self.on, self.run_id, self.screen = on, run_id, screen
+        self.seen = 0
+
+    def poll(self) -> None:
+        if self.screen is None or not self.on.has_run(self.run_id):
+            return
+        entries = self.on.all_logs(self.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        for entry in entries[self.seen :]:
+            event = entry.get_dagster_event()
+            found = event.step_materialization_data.materialization
+            self.screen.say(_line(event.asset_key.to_user_string() if event.asset_key else "", found.metadata))
+        self.seen = len(entries)
+
+
+def _line(name: str, metadata: Any) -> str:
+    values = {key: getattr(value, "value", value) for key, value in metadata.items()}
+    rows = values.get("dagster/partition_row_count")
+    note = "unchanged, no work" if values.get("unchanged") else values.get("verdict") or values.get("note") or ""
+    counted = f"{rows:>6} rows" if rows is not None else " " * 11
+    seconds = f"{values['seconds']:>7.1f} s" if "seconds" in values else " " * 9
+    return f"  {name:<22}{counted} {seconds}  {str(note)[:100]}"
+
+
+def _failed(on: dg.DagsterInstance, run_id: str, job: str, screen: Screen | None) -> FlywheelError:
+    failures = on.all_logs(run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION})
+    for entry in failures:
+        event = entry.get_dagster_event()
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            text = (cause.message if cause else "no message").strip()
+            said = text.split("FlywheelError: ", 1)[-1].split("MissingPartition: ", 1)[-1]
+            where = f"stage {event.step_key}, run {run_id}"
+            if "\n  -> " in said:
+                what, remedy = said.split("\n  -> ", 1)
+                return FlywheelError(what, where=where, remedy=remedy)
+            log = f", or {screen.log}" if screen else ""
+            return FlywheelError(said, where=where, remedy=f"see the run in `make ui`{log}; then rematerialize that stage")
+    return FlywheelError(f"{job} failed", where=f"run {run_id}", remedy="see the run in `make ui`")

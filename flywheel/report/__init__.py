@@ -1,0 +1,1 @@
+"""The weekly page, for people who do not open Dagster."""

@@ -1,0 +1,81 @@
+"""Pictures of a week as inline SVG: small, self-contained, readable in light and dark."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+
+from matplotlib.figure import Figure  # noqa: E402
+
+INK, GOOD, OLD, PALE = "#5b6470", "#2f7d5b", "#9aa3ad", "#c9ced4"
+
+
+def _svg(figure: Figure) -> str:
+    matplotlib.rcParams["svg.hashsalt"] = "flywheel"  # same data, same bytes
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None}, bbox_inches="tight")
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _bare(figure: Figure) -> Any:
+    axes = figure.subplots()
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(INK)
+    axes.tick_params(colors=INK, labelsize=9)
+    return axes
+
+
+def success_by_category(rows: Sequence[dict[str, Any]]) -> str:
+    """Paired bars: success of incumbent and candidate per category with 95 % intervals.
+
+    Rows: category, n, and for each arm (estimate, low, high) under `incumbent` and `candidate`.
+    """
+    figure = Figure(figsize=(7.2, 0.75 * len(rows) + 0.9))
+    axes = _bare(figure)
+    for index, row in enumerate(rows):
+        for offset, arm, colour in ((0.19, "incumbent", OLD), (-0.19, "candidate", GOOD)):
+            estimate, low, high = row[arm]
+            axes.barh(index + offset, estimate * 100, height=0.34, color=colour)
+            axes.plot([low * 100, high * 100], [index + offset] * 2, color=INK, linewidth=1.2)
+            axes.text(min(high * 100 + 1.5, 101), index + offset, f"{estimate:.0%}", va="center", fontsize=8, color=INK)
+    axes.set_yticks(range(len(rows)), [f"{row['category'].replace('_', ' ')} (n = {row['n']})" for row in rows])
+    axes.set_xlim(0, 108)
+    axes.set_xlabel("cases solved, % with 95 % interval", color=INK, fontsize=9)
+    axes.invert_yaxis()
+    return _svg(figure)
+
+
+def loss_curve(log: Sequence[dict[str, Any]]) -> str:
+    """Training loss by step, supervised stage and preference stage beside each other."""
+    stages = [stage for stage in ("SFT", "DPO") if any(entry["stage"] == stage for entry in log)]
+    figure = Figure(figsize=(7.2, 2.2))
+    all_axes = figure.subplots(1, len(stages), squeeze=False, width_ratios=[3 if stage == "SFT" else 1 for stage in stages])[0]
+    for axes, stage in zip(all_axes, stages, strict=True):
+        entries = [entry for entry in log if entry["stage"] == stage]
+        axes.plot([entry["step"] for entry in entries], [entry["loss"] for entry in entries], color=GOOD, marker=".", linewidth=1.4)
+        axes.set_title(stage, color=INK, fontsize=10)
+        axes.set_xlabel("step", color=INK, fontsize=9)
+        axes.tick_params(colors=INK, labelsize=8)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    return _svg(figure)
+
+
+def counts(rows: Sequence[tuple[str, int]], unit: str) -> str:
+    """Horizontal bars of counts, largest first; at most ten."""
+    shown = sorted(rows, key=lambda row: (-row[1], row[0]))[:10]
+    figure = Figure(figsize=(7.2, 0.34 * len(shown) + 0.8))
+    axes = _bare(figure)
+    axes.barh(range(len(shown)), [count for _, count in shown], color=PALE, height=0.62)
+    for index, (_, count) in enumerate(shown):
+        axes.text(count, index, f" {count}", va="center", fontsize=8, color=INK)
+    axes.set_yticks(range(len(shown)), [name for name, _ in shown])
+    axes.set_xlabel(unit, color=INK, fontsize=9)
+    axes.invert_yaxis()
+    return _svg(figure)
