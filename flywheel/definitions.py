@@ -10,13 +10,10 @@ Every asset is partitioned by week x workflow; `benchmark` and `demonstrations` 
 `defs/`, one thin file each.
 """
 
-import warnings
 from pathlib import Path
 
 import dagster as dg
 
-# Partitioned asset checks are marked preview in Dagster 1.13; they report only, promotion decides by itself.
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
+import flywheel.partitions  # noqa: F401  (first: it silences Dagster's beta warnings, once)
 
 defs = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)

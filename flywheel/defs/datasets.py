@@ -68,7 +68,7 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
     settings = {"max_prompt_tokens": pack.settings.training.max_prompt_tokens, "model": house.base_model(pack).sha256}
     unchanged = [stage.unchanged(settings) for stage in (sft, preference)]
     if unchanged[0] and unchanged[1]:
-        yield from (result._replace(asset_key=name) for result, name in zip(unchanged, _OPTIONS, strict=True) if result)
+        yield from (result._replace(asset_key=dg.AssetKey(name)) for result, name in zip(unchanged, _OPTIONS, strict=True) if result)
         return
     renderer = house.renderer(pack)
     corrected = list(corrections.sort("week", "correction_id").iter_rows(named=True))
@@ -85,8 +85,8 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
     }
     shown = [{key: row[key] for key in ("source", "failure_cluster", "prompt_tokens", "target")} for row in mix.rows]
     shown_pairs = [{key: row[key] for key in ("failure_cluster", "chosen", "rejected")} for row in pairs]
-    yield sft.write(mix.rows, settings, preview=shown, metadata=facts)._replace(asset_key="sft_dataset")
-    yield preference.write(pairs, settings, preview=shown_pairs)._replace(asset_key="preference_dataset")
+    yield sft.write(mix.rows, settings, preview=shown, metadata=facts)._replace(asset_key=dg.AssetKey("sft_dataset"))
+    yield preference.write(pairs, settings, preview=shown_pairs)._replace(asset_key=dg.AssetKey("preference_dataset"))
 
 
 def refuse_without_benchmark(folder: Path, tools: list[dict[str, Any]]) -> None:

@@ -71,7 +71,7 @@ class Stage:
         week = None if by_workflow else self.week
         if self.lake.has_partition(table, workflow=self.workflow, week=week):
             return self.read(table, by_workflow=by_workflow)
-        return self.lake.read_weeks(table, workflow=self.workflow, until="").clear()
+        return self.lake.empty(table)
 
     def read_weeks(self, table: str) -> pl.DataFrame:
         """All weeks of a table up to and including this one."""

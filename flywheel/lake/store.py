@@ -126,7 +126,11 @@ class Lake:
         """Rows of all weeks of a workflow up to and including `until`; empty when there are none."""
         declared = _declared(table)
         frame = self._scan(declared, {"workflow": workflow})
-        return frame if until is None else frame.filter(pl.col("week") <= until)
+        return frame if until is None or "week" not in declared.partitions else frame.filter(pl.col("week") <= until)
+
+    def empty(self, table: str) -> pl.DataFrame:
+        """A frame without rows in the table's declared schema."""
+        return pl.DataFrame(schema=_declared(table).polars_schema())
 
     def has_partition(self, table: str, *, workflow: str, week: str | None = None) -> bool:
         """Whether the partition was ever written, empty or not."""

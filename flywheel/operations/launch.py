@@ -37,12 +37,12 @@ def run_job(
     if week is not None:
         checked_week(week)
         key: Any = partition_key(week, workflow)
-        if not week_by_workflow.has_partition_key(key, dynamic_partitions_store=on):
+        if not week_by_workflow.has_partition_key(key):
             raise FlywheelError(f"there is no partition for week {week} of {workflow}", where="flywheel/partitions.py",
                                 remedy="a week can be run once it has ended, from FLYWHEEL_FIRST_WEEK on")  # fmt: skip
     else:
         key = workflow
-    job = defs().get_job_def(name) if callable(defs) else defs.get_job_def(name)
+    job = defs.resolve_job_def(name)
     run_id = make_new_run_id()
     follow = _Follower(on, run_id, screen)
     arguments: dict[str, Any] = {"instance": on, "partition_key": key, "run_id": run_id, "raise_on_error": False, "run_config": _QUIET}

@@ -34,7 +34,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
     @contextmanager
     def working(self, what: str, poll: Callable[[], None] | None = None) -> Iterator[None]:

@@ -51,14 +51,10 @@ def week_facts(lake: Lake, workflow: str, week: str) -> WeekFacts:
     tables = {}
     for table in (*STAGES, "quarantined_records"):
         known = lake.has_partition(table, workflow=workflow, week=week)
-        tables[table] = lake.read_partition(table, workflow=workflow, week=week) if known else _empty(lake, table, workflow)
+        tables[table] = lake.read_partition(table, workflow=workflow, week=week) if known else lake.empty(table)
     traces = tables["production_traces"]
     simulated = bool(traces.height) and (traces["environment"] == "simulated").all()
     return WeekFacts(workflow, week, [_line(lake, table, workflow, week) for table in STAGES], tables, simulated)
-
-
-def _empty(lake: Lake, table: str, workflow: str) -> pl.DataFrame:
-    return lake.read_weeks(table, workflow=workflow, until="")
 
 
 def _line(lake: Lake, table: str, workflow: str, week: str) -> StageLine:

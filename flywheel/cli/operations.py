@@ -1,0 +1,70 @@
+"""`flywheel status`, `doctor`, `ui` and `bench`."""
+
+import json
+import os
+import socket
+import sys
+from typing import Annotated
+
+import typer
+
+from flywheel.cli import app
+from flywheel.errors import FlywheelError
+from flywheel.settings import Settings
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """What production serves, since when, and how far each workflow's newest week is."""
+    from flywheel.operations.status import status as read_status
+
+    entries = read_status(Settings())
+    if as_json:
+        print(json.dumps(entries, indent=2))
+        return
+    if not entries:
+        print("no workflow pack yet: flywheel init NAME, or make demo")
+    for entry in entries:
+        since = f" since week {entry['since_week']}" if entry["since_week"] else ""
+        print(f"{entry['workflow']}: serves {entry['serves']}{since}")
+        print(f"  newest week: {entry['newest_week'] or 'none'}; done: {', '.join(entry['stages_done']) or 'nothing'}")
+        if entry["batch"]:
+            batch = entry["batch"]
+            done = sum(batch.get(name, 0) for name in ("accepted", "dropped", "released"))
+            print(f"  batch: {done} of {batch['items']} items done, {'closed' if batch['closed'] else 'open'}")
+        print(f"  next: {entry['next']}")
+
+
+@app.command()
+def doctor() -> None:
+    """Check packages, memory, disk, packs, base models and benchmarks; exit code 1 when something is wrong."""
+    from flywheel.operations.doctor import doctor as examine
+
+    checks = examine(Settings())
+    for check in checks:
+        print(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}" + ("" if check.ok else f"\n     -> {check.remedy}"))
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
+    """Open the Dagster UI on the same instance, on loopback only."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise FlywheelError(f"port {port} is in use", where=f"127.0.0.1:{port}",
+                                remedy=f"stop what uses it, or: flywheel ui --port {port + 1}") from None  # fmt: skip
+    os.environ.setdefault("DAGSTER_HOME", os.getcwd())
+    print(f"Dagster UI: http://127.0.0.1:{port} (stop with Ctrl-C)", flush=True)
+    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"]
+    os.execv(sys.executable, command)
+
+
+@app.command()
+def bench() -> None:
+    """Measure what the project answers for; prints a table and writes bench.json under FLYWHEEL_HOME."""
+    from flywheel.operations.bench import run_benchmarks
+
+    raise typer.Exit(0 if run_benchmarks(Settings()) else 1)
