@@ -1,20 +1,26 @@
 """`flywheel demo` and `flywheel lap`: a whole simulated week."""
 
 import os
+import shutil
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import yaml
 
+import flywheel.demo
 from flywheel.cli import app
 from flywheel.settings import Settings
 
 FIRST_WEEK = "2026-01-05"
+_SUPPORT_DESK = Path(flywheel.demo.__file__).parent / "support_desk"
+# Small enough for the edit-run cycle; every stage still runs for real, on a model that knows nothing.
 _LAP = {
-    # Small enough for a lap of the edit-run cycle; every stage still runs for real.
-    "sft_presentations": 192, "dpo_pairs": 8,
-}  # fmt: skip
+    "decoding": {"max_tokens": 12},
+    "training": {"sft_presentations": 64, "dpo_pairs": 4, "sft_learning_rate": 0.01},
+    "evaluation": {"concurrency": 32, "repeat_cases": 10},
+}
 
 
 @app.command()
@@ -27,26 +33,33 @@ def demo(week: Annotated[str, typer.Option(help="Monday the week starts on.")] =
 
 @app.command()
 def lap(week: Annotated[str, typer.Option(help="Monday the week starts on.")] = FIRST_WEEK) -> None:
-    """The same week, from an empty folder, with a tiny random-weight model: the edit-run cycle."""
-    import shutil
-
+    """The same week, anew each time, with a tiny random-weight model: the edit-run cycle."""
     from flywheel.demo.turn import Size
+    from flywheel.demo.week import lay_out_pack
 
     home = Settings().home / "lap"
-    shutil.rmtree(home, ignore_errors=True)
+    for path in home.glob("*"):
+        if path.is_dir() and path.name != "models":  # the tiny model is made once
+            shutil.rmtree(path)
     os.environ["FLYWHEEL_HOME"], os.environ["FLYWHEEL_BASE_MODEL"] = str(home), "tiny-random"
     # A lap leaves the instance of the demo alone: its runs would otherwise stand beside real weeks.
     instance = home / "dagster"
     instance.mkdir(parents=True)
     (instance / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(instance.absolute())
-    _turn(Settings(), week, Size(customers=24, demonstrations=16))
+    settings = Settings()
+    pack = settings.workflows() / _SUPPORT_DESK.name
+    lay_out_pack(_SUPPORT_DESK, pack)
+    values = yaml.safe_load((pack / "workflow.yaml").read_text(encoding="utf-8"))
+    for section, changes in _LAP.items():
+        values[section].update(changes)
+    (pack / "workflow.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    _turn(settings, week, Size(customers=24, demonstrations=16))
 
 
-def _turn(settings: Settings, week: str, size: "object") -> None:
+def _turn(settings: Settings, week: str, size: Any) -> None:
     from rich.rule import Rule
 
-    import flywheel.demo as package
     from flywheel.demo import support_customers
     from flywheel.demo.turn import turn
     from flywheel.lake import Lake
@@ -56,12 +69,12 @@ def _turn(settings: Settings, week: str, size: "object") -> None:
     from flywheel.report.facts import week_facts
 
     started = time.monotonic()
-    source = Path(package.__file__).parent / "support_desk"
     screen = Screen(settings.home / "demo.log")
     with instance() as on:
-        turn(settings, source, support_customers, week=week, size=size, on=on, screen=screen)  # pyright: ignore
-    facts = week_facts(Lake(settings.lake()), source.name, week)
+        turn(settings, _SUPPORT_DESK, support_customers, week=week, size=size, on=on, screen=screen)
+    facts = week_facts(Lake(settings.lake()), _SUPPORT_DESK.name, week)
     screen.console.print(Rule())
     screen.console.print(stage_table(facts))
     screen.console.print(verdict_lines(facts))
-    screen.say(f"\nturned in {time.monotonic() - started:.0f} s. Look at it: [bold]make ui[/], or open {settings.report(source.name, week)}")
+    page = settings.report(_SUPPORT_DESK.name, week)
+    screen.say(f"\nturned in {time.monotonic() - started:.0f} s. Look at it: [bold]make ui[/], or open {page}")

@@ -39,7 +39,6 @@ def lay_out_pack(source: Path, target: Path) -> bool:
     if (target / "workflow.yaml").is_file():
         return False
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    (target / "demonstrations").mkdir(exist_ok=True)
     return True
 
 
@@ -56,6 +55,7 @@ def write_demonstrations(pack: Pack, simulation: Simulation, count: int) -> int:
             for goal in goals
         ]
 
+    file.parent.mkdir(exist_ok=True)
     lines = [canonical_json(line) + "\n" for line in asyncio.run(all_of_them())]
     _write_whole(file, "".join(lines))
     return len(lines)

@@ -55,7 +55,8 @@ class ServerSpec:
         fixed = [
             "--model", str(self.model), "--served-model-name", BASE, "--chat-template", str(self.chat_template),
             "--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--generation-config", "vllm",
-            "--enforce-eager", "--distributed-executor-backend", "uni", "--max-model-len", str(self.max_model_len), "--max-num-seqs", str(self.max_num_seqs),
+            "--enforce-eager", "--distributed-executor-backend", "uni", "--max-model-len", str(self.max_model_len),
+            "--max-num-seqs", str(self.max_num_seqs),
             "--kv-cache-memory-bytes", str(_KV_CACHE_BYTES), "--dtype", "bfloat16", "--seed", "0",
         ]  # fmt: skip
         if not self.adapters:
@@ -119,6 +120,10 @@ def _environment(threads: int) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "VLLM_LOGGING_LEVEL": "INFO",
+        # The worker runs inside the engine's process: one import of vLLM less (about 8 s), same throughput. vLLM keeps the
+        # `uni` executor on CPU only with this variable, and then takes the thread count from OMP_NUM_THREADS.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": str(threads),
     }
 
 

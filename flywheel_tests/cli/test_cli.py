@@ -1,0 +1,94 @@
+"""The command line: what a person sees when something is missing or in the way; never a traceback."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def flywheel(*arguments: str, home: Path, code: int = 0) -> str:
+    environment = {**os.environ, "FLYWHEEL_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
+    (home / "dagster").mkdir(parents=True, exist_ok=True)
+    (home / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    command = [sys.executable, "-c", "from flywheel.cli import app; app()", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == code, said
+    assert "Traceback" not in said, said
+    return " ".join(said.split())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def test_a_newcomers_first_minutes(home: Path):
+    assert "no workflow pack yet" in flywheel("status", home=home)
+    assert "edit workflow.yaml" in flywheel("init", "airline", home=home)
+    assert "is there already" in flywheel("init", "airline", home=home, code=2)
+    assert json.loads(flywheel("status", "--json", home=home))[0]["serves"] == "base"
+    assert "fetch it once: flywheel model" in flywheel("doctor", home=home, code=1)
+    line = {"id": "r1", "tools": [], "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}],
+            "started_at": "2026-01-06T00:00:00Z"}  # fmt: skip
+    (home / "runs.jsonl").write_text(json.dumps(line) + "\n{broken\n")
+    assert "in the inbox of airline" in flywheel("ingest", str(home / "runs.jsonl"), "--workflow", "airline", home=home)
+    said = flywheel("run", "--week", "2026-01-05", "--workflow", "airline", home=home)
+    assert "production_traces" in said and "with the experts" in said
+    assert "production_traces" in flywheel("report", "--week", "2026-01-05", "--workflow", "airline", home=home)
+    assert "the experts: the correction batch is open" in flywheel("status", home=home)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["init", "My-Flow"], "is no identifier"),
+        (["run", "--week", "2026-01-05", "--workflow", "ghost"], "flywheel init ghost"),
+        (["run", "--week", "2026-01-06", "--workflow", "airline"], "named by its Monday: 2026-01-05"),
+        (["run", "--week", "soon", "--workflow", "airline"], "is no date"),
+        (["run", "--week", "2050-01-03", "--workflow", "airline", "--stage", "collect"], "once it has ended"),
+        (["run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "magic"], "name one of: freeze, collect, learn"),
+        (["run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "production_failures"], "--stage collect"),
+        (["run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "learn"], "correction_batch was never written"),
+        (["ingest", "nowhere.jsonl"], "no such file"),
+        (["model", "gpt-9"], "use one of"),
+    ],
+)  # fmt: skip
+def test_each_mistake_gets_an_error_that_names_the_remedy(home: Path, arguments: list[str], said: str):
+    flywheel("init", "airline", home=home)
+    assert said in flywheel(*arguments, home=home, code=2)
+
+
+def test_without_a_benchmark_collect_runs_and_learn_is_refused(home: Path):
+    flywheel("init", "airline", home=home)
+    for file in (home / "workflows" / "airline" / "benchmark").glob("refusal*"):
+        file.unlink()
+    (home / "inbox" / "airline").mkdir(parents=True, exist_ok=True)
+    flywheel("run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "freeze", home=home)
+    flywheel("run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "collect", home=home)
+    _close(home)
+    said = flywheel("run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "learn", home=home, code=2)
+    assert "no refusal cases" in said and "write benchmark/refusal.jsonl" in said
+
+
+def _close(home: Path) -> None:
+    from flywheel.corrections.events import EventStore, batch_id
+
+    store = EventStore(home / "qa" / "airline.sqlite")
+    batch = store.batch_of("2026-01-05", "airline")
+    assert batch
+    store.close_batch(batch_id(batch.week, batch.workflow, batch.version))
+
+
+def test_a_port_in_use_names_another(home: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"flywheel ui --port {port + 1}" in flywheel("ui", "--port", str(port), home=home, code=2)

@@ -1,0 +1,76 @@
+"""Selection: size, severity and novelty first, capped, with a random slice; nothing is handed out twice."""
+
+import json
+
+import polars as pl
+import pytest
+
+from flywheel.failures.selection import Selection, select
+from flywheel.workflows.pack import Batch
+
+
+def world(count: int, *, flagged: int, principals: int | None = None, text: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    traces, failures = [], []
+    for number in range(count):
+        words = text or f"question {number} about thing {number * 7} and {number * 13} please {number}"
+        messages = [{"role": "user", "content": words}, {"role": "assistant", "content": "?"}]
+        principal = f"p{number % principals}" if principals else None
+        traces.append({"trace_id": f"t{number:03d}", "content_sha256": str(number), "messages": json.dumps(messages), "tools": "[]",
+                       "conversation_id": f"k{number}", "principal_ref": principal})  # fmt: skip
+        if number < flagged:
+            cluster = "big" if number % 3 else "small"
+            failures.append({"failure_id": f"f{number:03d}", "trace_id": f"t{number:03d}", "failure_cluster": cluster, "fault": "agent",
+                             "severity": "major", "bucket": "wrong_arguments", "message_index": 1})  # fmt: skip
+    return pl.DataFrame(failures), pl.DataFrame(traces)
+
+
+def pick(failures: pl.DataFrame, traces: pl.DataFrame, *, handed_out=(), known=(), **settings) -> Selection:
+    batch = Batch(**{"max_items": 10, "random_slice": 2, "minutes": 999, "minutes_per_item": 1, **settings})
+    return select(failures, traces, handed_out=set(handed_out), known_clusters=set(known), settings=batch, week="2026-01-05")
+
+
+def test_the_batch_is_full_ordered_and_the_same_each_time():
+    failures, traces = world(40, flagged=30)
+    first, again = pick(failures, traces), pick(failures.reverse(), traces.reverse())
+    assert first == again
+    assert len(first.items) == 10 and [item["position"] for item in first.items] == list(range(10))
+    assert [item["failure_cluster"] for item in first.items] == ["big"] * 8 + ["unflagged"] * 2
+    assert len({item["trace_id"] for item in first.items}) == 10
+
+
+def test_novel_clusters_come_before_known_ones():
+    failures, traces = world(40, flagged=30)
+    assert pick(failures, traces, known=["big"]).items[0]["failure_cluster"] == "small"
+
+
+def test_runs_handed_out_before_are_passed_over_and_counted():
+    failures, traces = world(20, flagged=12)
+    before = [item["trace_id"] for item in pick(failures, traces).items]
+    later = pick(failures, traces, handed_out=before)
+    assert not set(before) & {item["trace_id"] for item in later.items}
+    assert later.passed_over["handed_out"] == len(set(before) & set(failures["trace_id"]))
+
+
+def test_one_person_gets_at_most_their_cap_but_few_principals_switch_it_off():
+    failures, traces = world(100, flagged=100, principals=25)
+    items = pick(failures, traces, max_items=90, random_slice=0).items
+    assert max(pl.Series([item["principal_ref"] for item in items]).value_counts()["count"]) == 3
+    failures, traces = world(30, flagged=30, principals=2)
+    assert len(pick(failures, traces, max_items=30, random_slice=0).items) == 30
+
+
+def test_near_duplicates_are_capped():
+    failures, traces = world(12, flagged=12, text="the very same words said again and again")
+    selection = pick(failures, traces)
+    assert len(selection.items) == 2 and selection.passed_over["near_duplicate_cap"] == 10
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(5, 5), (100, 10)])
+def test_the_budget_in_minutes_binds(minutes: int, expected: int):
+    failures, traces = world(40, flagged=30)
+    assert len(pick(failures, traces, minutes=minutes).items) == expected
+
+
+def test_an_empty_week_gives_an_empty_batch():
+    failures, traces = world(3, flagged=3)
+    assert pick(failures.clear(), traces.clear()).items == []

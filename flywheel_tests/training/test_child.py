@@ -1,0 +1,84 @@
+"""The training child on a tiny model: it learns, repeats itself bit for bit, and leaves nothing half-done when killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flywheel.errors import FlywheelError
+from flywheel.training.spec import PreferenceRow, SftRow, TrainSpec, write_rows
+from flywheel.training.stage import read_result
+
+
+@pytest.fixture(scope="module")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from flywheel_tests.conftest import SUPPORT_DESK
+
+    cache = tmp_path_factory.mktemp("models")
+    made = subprocess.run([sys.executable, "-m", "flywheel.training.base_model", "tiny-random", str(cache), str(SUPPORT_DESK)],
+                          check=True, capture_output=True, text=True)  # fmt: skip
+    return Path(made.stdout.strip().splitlines()[-1])
+
+
+def prepare(folder: Path, base_model: Path, *, epochs: float = 6) -> Path:
+    prefix = list(range(10, 60))
+    rows = [SftRow(prompt_ids=[*prefix, 100 + n], target_ids=[200 + n, 2]) for n in range(16)]
+    pairs = [PreferenceRow(prompt_ids=r.prompt_ids, chosen_ids=r.target_ids, rejected_ids=[300, 301, 2]) for r in rows[:4]]
+    write_rows(folder / "sft.jsonl", rows)
+    write_rows(folder / "preference.jsonl", pairs)
+    spec = TrainSpec(
+        base_model=base_model, base_model_name="tiny", output=folder / "out", sft_rows=folder / "sft.jsonl",
+        preference_rows=folder / "preference.jsonl", lora_rank=8, lora_alpha=16, sft_learning_rate=1e-2, sft_epochs=epochs,
+        rows_per_pack=8, dpo_learning_rate=1e-3, dpo_beta=0.1, dpo_pairs_per_pack=4, threads=2, seed=0,
+    )  # fmt: skip
+    (folder / "spec.json").write_text(spec.model_dump_json())
+    return folder / "spec.json"
+
+
+def command(spec: Path) -> list[str]:
+    return [sys.executable, "-m", "flywheel.training", str(spec)]
+
+
+def test_it_learns_exports_plain_lora_and_repeats_itself(tmp_path: Path, base_model: Path):
+    results = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        spec = prepare(tmp_path / name, base_model)
+        subprocess.run(command(spec), check=True, capture_output=True)
+        results.append(read_result(spec))
+    first = results[0]
+    assert first.adapter_id == results[1].adapter_id, "the same spec gives the same bytes"
+    assert first.sft_last_loss < 0.8 * first.sft_first_loss
+    assert first.preference_accuracy is not None and first.preference_accuracy >= 0.5
+    assert sorted(file.name for file in first.adapter_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    config = json.loads((first.adapter_path / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny" and config["target_modules"] == sorted(config["target_modules"])
+    assert not config["use_dora"] and config["modules_to_save"] is None
+    assert [entry.stage for entry in first.log] == ["SFT"] * 12 + ["DPO"]
+
+
+def test_a_killed_child_leaves_no_result_and_no_adapter_and_the_error_names_the_remedy(tmp_path: Path, base_model: Path):
+    spec = prepare(tmp_path, base_model, epochs=4000)
+    launcher = [sys.executable, "-m", "flywheel.processes", "--", *command(spec)]
+    progress = tmp_path / "progress"
+    with subprocess.Popen(launcher, env={**os.environ, "FLYWHEEL_PROGRESS": str(progress)}, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
+        deadline = time.monotonic() + 60
+        while not progress.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert progress.exists(), "training never started"
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=30) != 0
+    assert not list((tmp_path / "out").glob("adapter-*")) and not (tmp_path / "result.json").exists()
+    with pytest.raises(FlywheelError, match=r"without a result[\s\S]*python -m flywheel.training"):
+        read_result(spec)
+
+
+def test_a_spec_that_is_none_is_an_error_with_a_remedy_not_a_traceback(tmp_path: Path):
+    (tmp_path / "spec.json").write_text("{}")
+    ended = subprocess.run(command(tmp_path / "spec.json"), capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "->" in ended.stderr and "Traceback" not in ended.stderr
