@@ -1,8 +1,8 @@
 """Packs: rows that share a prefix, computed once.
 
 All rows of a pack start with the same tokens (system prompt and tools, often 80-90 % of a row). A pack is one sequence:
-the common prefix once, then every row's own rest. A 4D attention mask lets each rest see the prefix and itself only, and
-its position ids restart where the prefix ends, so the loss and gradient equal those of padded rows while the prefix is
+the common prefix once, then every row's own rest. Each rest sees the prefix and itself only (`attention.py`), and its
+position ids restart where the prefix ends, so the loss and gradient equal those of padded rows while the prefix is
 computed once instead of once a row. A test holds the two against each other in float32.
 """
 
@@ -28,7 +28,7 @@ class Pack(NamedTuple):
     Attributes:
         input_ids: (1, L) token ids, the shared prefix first.
         position_ids: (1, L) positions, restarting after the prefix for each segment.
-        attention_mask: (1, 1, L, L) bool, True where the row may look at the column.
+        bounds: (1 + segments,) end of the prefix, then end of every segment.
         labels: (1, L) ids at target positions, -100 elsewhere. NOT shifted: position i is predicted by `predictors[i]`.
         predictors: (T,) index of the position whose output predicts each target token.
         targets: (T,) target token ids, segment after segment.
@@ -37,7 +37,7 @@ class Pack(NamedTuple):
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
-    attention_mask: torch.Tensor
+    bounds: torch.Tensor
     labels: torch.Tensor
     predictors: torch.Tensor
     targets: torch.Tensor
@@ -54,7 +54,7 @@ def pack(segments: Sequence[Segment]) -> Pack:
     """Lay segments out behind their common prefix; at least one segment, each with a prompt and a target."""
     prefix = shared_prefix_length(segments)
     ids = list(segments[0].prompt_ids[:prefix])
-    positions, labels, groups = list(range(prefix)), [IGNORED] * prefix, [-1] * prefix
+    positions, labels, bounds = list(range(prefix)), [IGNORED] * prefix, [prefix]
     predictors: list[int] = []
     targets: list[int] = []
     owners: list[int] = []
@@ -67,16 +67,25 @@ def pack(segments: Sequence[Segment]) -> Pack:
         ids += rest
         positions += range(prefix, prefix + len(rest))
         labels += [*[IGNORED] * (len(rest) - len(segment.target_ids)), *segment.target_ids]
-        groups += [owner] * len(rest)
-    group = torch.tensor(groups)
-    causal = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
-    visible = causal & ((group[:, None] == group[None, :]) | (group[None, :] == -1))
+        bounds.append(len(ids))
     return Pack(
         torch.tensor(ids)[None],
         torch.tensor(positions)[None],
-        visible[None, None],
+        torch.tensor(bounds),
         torch.tensor(labels)[None],
         torch.tensor(predictors),
         torch.tensor(targets),
         torch.tensor(owners),
     )
+
+
+def dense_mask(bounds: Sequence[int]) -> torch.Tensor:
+    """(1, 1, L, L) bool, True where the row may look at the column: what the bounds mean, for models and tests that want it."""
+    prefix, *ends = bounds
+    group = torch.full((bounds[-1],), -1)
+    start = prefix
+    for owner, end in enumerate(ends):
+        group[start:end] = owner
+        start = end
+    causal = torch.ones(bounds[-1], bounds[-1], dtype=torch.bool).tril()
+    return (causal & ((group[:, None] == group[None, :]) | (group[None, :] == -1)))[None, None]

@@ -11,16 +11,16 @@ import torch
 
 from flywheel.training.collate import Pack
 
-PACK_FIELDS = ("input_ids", "position_ids", "attention_mask", "labels", "predictors", "targets", "owners")
-
-
 def target_log_probabilities(model: Any, pack: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """(T,) natural log-probability of each target token under `model` (a PEFT-wrapped causal LM)."""
+    """(T,) natural log-probability of each target token under `model` (a causal LM, PEFT-wrapped or not).
+
+    The model must have been loaded with the attention implementation `shared_prefix`.
+    """
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     hidden = causal.model(
         input_ids=pack["input_ids"],
         position_ids=pack["position_ids"],
-        attention_mask=pack["attention_mask"],
+        bounds=tuple(pack["bounds"].tolist()),
         use_cache=False,
     ).last_hidden_state
     logits = causal.lm_head(hidden[0, pack["predictors"]]).float()

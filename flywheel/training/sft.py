@@ -10,6 +10,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportPrivateImportUsage]
 
+from flywheel.training import attention
 from flywheel.training.collate import Segment, pack
 from flywheel.training.forward import as_inputs, target_log_probabilities
 from flywheel.training.spec import SftRow, TrainSpec
@@ -37,7 +38,8 @@ def train_sft(spec: TrainSpec, rows: Sequence[SftRow], scratch: Path, callback: 
 
     All-linear plain LoRA: anything else (DoRA, added tokens) cannot be served by vLLM.
     """
-    model = AutoModelForCausalLM.from_pretrained(spec.base_model, dtype=torch.bfloat16, attn_implementation="sdpa")
+    attention.register()
+    model = AutoModelForCausalLM.from_pretrained(spec.base_model, dtype=torch.bfloat16, attn_implementation=attention.NAME)
     dataset = Dataset.from_list(
         [
             {
@@ -76,6 +78,7 @@ def train_sft(spec: TrainSpec, rows: Sequence[SftRow], scratch: Path, callback: 
         train_dataset=dataset,
         processing_class=AutoTokenizer.from_pretrained(spec.base_model),
         data_collator=collate,
+        # The adapter stays in float32 (PEFT's default): bfloat16 would round DPO's small steps away.
         peft_config=LoraConfig(
             r=spec.lora_rank, lora_alpha=spec.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
         ),

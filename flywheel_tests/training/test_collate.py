@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from flywheel.training.collate import Segment, pack, shared_prefix_length
+from flywheel.training import attention
+from flywheel.training.collate import Segment, dense_mask, pack, shared_prefix_length
 from flywheel.training.forward import as_inputs, target_log_probabilities
 from flywheel.training.preference import pair_scores
 
@@ -22,8 +23,9 @@ SEGMENTS = [
 @pytest.fixture
 def model() -> LlamaForCausalLM:
     torch.manual_seed(0)
+    attention.register()
     config = LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                         num_key_value_heads=2, attn_implementation="sdpa")  # fmt: skip
+                         num_key_value_heads=2, attn_implementation=attention.NAME)  # fmt: skip
     return LlamaForCausalLM(config)
 
 
@@ -33,7 +35,9 @@ def padded_log_probabilities(model: LlamaForCausalLM, segments: list[Segment]) -
     length = max(map(len, rows))
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+    model.set_attn_implementation("sdpa")
     logits = model(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
+    model.set_attn_implementation(attention.NAME)
     found = [logits[n, len(s.prompt_ids) - 1 + i, token] for n, s in enumerate(segments) for i, token in enumerate(s.target_ids)]
     return torch.stack(found)
 
@@ -50,6 +54,15 @@ def test_log_probabilities_and_gradients_equal_those_of_padded_rows(model: Llama
     assert torch.allclose(packed, padded, atol=1e-5)
     one, other = gradient(model, packed), gradient(model, padded_log_probabilities(model, SEGMENTS))
     assert (one - other).norm() / other.norm() < 1e-5
+
+
+def test_the_bounds_mean_the_dense_mask(model: LlamaForCausalLM):
+    packed = pack(SEGMENTS)
+    ours = model.model(input_ids=packed.input_ids, position_ids=packed.position_ids, bounds=tuple(packed.bounds.tolist())).last_hidden_state
+    model.set_attn_implementation("sdpa")
+    mask = dense_mask(packed.bounds.tolist())
+    masked = model.model(input_ids=packed.input_ids, position_ids=packed.position_ids, attention_mask=mask).last_hidden_state
+    assert torch.allclose(ours, masked, atol=1e-5)
 
 
 def test_a_segment_does_not_see_its_neighbours(model: LlamaForCausalLM):
@@ -78,7 +91,7 @@ def test_any_pack_is_shorter_than_its_rows_and_keeps_every_target(prefix: list[i
     assert packed.input_ids.shape[1] == whole - shared * (len(segments) - 1)
     assert packed.targets.tolist() == [token for s in segments for token in s.target_ids]
     assert (packed.labels[0][packed.labels[0] >= 0]).tolist() == packed.targets.tolist()
-    assert packed.attention_mask.diagonal(dim1=2, dim2=3).all()
+    assert dense_mask(packed.bounds.tolist()).diagonal(dim1=2, dim2=3).all()
     starts = packed.position_ids[0][packed.predictors].tolist()
     lengths = [len(s.prompt_ids) - 1 + i for s in segments for i in range(len(s.target_ids))]
     assert starts == lengths, "positions restart after the prefix for each segment"
