@@ -29,7 +29,9 @@ _same_workflow = dg.DimensionPartitionMapping("workflow", dg.IdentityPartitionMa
 
 
 def _weeks_back(first: int, last: int) -> dg.MultiPartitionMapping:
-    window = dg.TimeWindowPartitionMapping(start_offset=first, end_offset=last, allow_nonexistent_upstream_partitions=True)
+    window = dg.TimeWindowPartitionMapping(
+        start_offset=first, end_offset=last, allow_nonexistent_upstream_partitions=True
+    )
     return dg.MultiPartitionMapping({"week": dg.DimensionPartitionMapping("week", window), "workflow": _same_workflow})
 
 
@@ -67,7 +69,9 @@ def checked_week(week: str) -> date:
     try:
         day = date.fromisoformat(week)
     except ValueError:
-        raise FlywheelError(f"{week!r} is no date", remedy="write the Monday the week starts on, as in 2026-01-05") from None
+        raise FlywheelError(
+            f"{week!r} is no date", remedy="write the Monday the week starts on, as in 2026-01-05"
+        ) from None
     if day.weekday():
         monday = day - timedelta(days=day.weekday())
         raise FlywheelError(f"{week} is no Monday", remedy=f"a week is named by its Monday: {monday.isoformat()}")

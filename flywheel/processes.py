@@ -26,7 +26,9 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def start_group(command: Sequence[str], *, environment: Mapping[str, str], log: Path | None = None) -> subprocess.Popen[bytes]:
+def start_group(
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path | None = None
+) -> subprocess.Popen[bytes]:
     """Start `command` in a new session (its own process group); output goes to `log`, or to ours without one."""
     if log is None:
         return subprocess.Popen(list(command), env=dict(environment), start_new_session=True)

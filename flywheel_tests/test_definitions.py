@@ -28,7 +28,9 @@ def test_a_fresh_interpreter_loads_it_without_the_heavy_packages_in_under_four_s
         seconds.append(time.monotonic() - started)
         assert loaded.returncode == 0, loaded.stderr
         assert loaded.stdout.strip() == "[]"
-    assert min(seconds) < 4, f"took {seconds} s; the fastest of three counts, other work on the machine is not the import's"
+    assert min(seconds) < 4, (
+        f"took {seconds} s; the fastest of three counts, other work on the machine is not the import's"
+    )
 
 
 def test_the_week_is_whole(graph):
@@ -60,5 +62,10 @@ def test_checks_that_must_stop_a_week_are_blocking():
 
 
 def test_the_import_wall_is_linted():
-    checked = subprocess.run([sys.executable, "-m", "ruff", "check", "--select", "TID253", "flywheel"], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--select", "TID253", "flywheel"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert checked.returncode == 0, checked.stdout

@@ -14,7 +14,13 @@ def imports(file: Path) -> set[str]:
     """Folders of flywheel that a file imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names = (
+            [node.module]
+            if isinstance(node, ast.ImportFrom) and node.module
+            else [a.name for a in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
         found |= {name.split(".")[1] for name in names if name.startswith("flywheel.") and "." in name}
     return found
 
@@ -22,7 +28,9 @@ def imports(file: Path) -> set[str]:
 def test_no_stage_imports_another_and_nouns_import_no_stage():
     for folder in (*STAGES, *NOUNS):
         for file in (ROOT / folder).rglob("*.py"):
-            upward = imports(file) & (set(STAGES) - ({folder} if folder in STAGES else set()) | {"defs", "cli", "demo", "operations"})
+            upward = imports(file) & (
+                set(STAGES) - ({folder} if folder in STAGES else set()) | {"defs", "cli", "demo", "operations"}
+            )
             assert not upward, f"{file.relative_to(ROOT)} imports {upward}"
 
 
@@ -33,7 +41,9 @@ def test_nothing_imports_the_assets_but_the_definitions():
 
 
 def test_only_the_store_writes_delta_tables():
-    writers = [file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py") if "write_deltalake(" in file.read_text()]
+    writers = [
+        file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py") if "write_deltalake(" in file.read_text()
+    ]
     assert writers == ["lake/store.py"]
 
 

@@ -44,7 +44,9 @@ def test_stopping_a_group_ends_grandchildren_and_can_be_done_twice(tmp_path: Pat
 
 
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path):
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(300)"
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(300)"
+    )
     process = start_group([sys.executable, "-c", stubborn], environment=os.environ, log=tmp_path / "log")
     grandchild(tmp_path / "log")
     stop_group(process, grace_seconds=0.5)
@@ -61,5 +63,7 @@ def test_killing_the_parent_with_9_takes_the_whole_family_along(tmp_path: Path):
 
 
 def test_the_launcher_hands_on_the_exit_code():
-    ended = subprocess.run([sys.executable, "-m", "flywheel.processes", "--", sys.executable, "-c", "raise SystemExit(7)"], check=False)
+    ended = subprocess.run(
+        [sys.executable, "-m", "flywheel.processes", "--", sys.executable, "-c", "raise SystemExit(7)"], check=False
+    )
     assert ended.returncode == 7

@@ -76,7 +76,9 @@ def fingerprints(case: Case) -> list[dict[str, Any]]:
     ]
 
 
-def find_leaks(registry: pl.DataFrame, candidates: Sequence[LeakCandidate], *, threshold: float = THRESHOLD) -> list[Leak]:
+def find_leaks(
+    registry: pl.DataFrame, candidates: Sequence[LeakCandidate], *, threshold: float = THRESHOLD
+) -> list[Leak]:
     """Candidates that touch any case of the registry, at most one leak a candidate, the closest.
 
     Near-duplicate: at least `threshold` of the shorter text's masked shingles are shared (containment), so a case quoted

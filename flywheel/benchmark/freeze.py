@@ -26,7 +26,9 @@ def frozen_row(case: Case, tools_sha256: str) -> dict[str, Any]:
 def refuse_changed_cases(frozen: pl.DataFrame, rows: Iterable[dict[str, Any]]) -> None:
     """Raise FlywheelError when a frozen case was edited: earlier scores would silently mean something else."""
     known = dict(zip(frozen["case_id"], frozen["content_sha256"], strict=True))
-    changed = [row["case_id"] for row in rows if known.get(row["case_id"], row["content_sha256"]) != row["content_sha256"]]
+    changed = [
+        row["case_id"] for row in rows if known.get(row["case_id"], row["content_sha256"]) != row["content_sha256"]
+    ]
     if changed:
         raise FlywheelError(
             f"{len(changed)} frozen benchmark cases were edited: {', '.join(changed[:5])}",

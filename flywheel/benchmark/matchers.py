@@ -93,7 +93,9 @@ def match_calls(expected: Sequence[tuple[str, dict[str, dict[str, Any]]]], actua
     """
     wanted, made = sorted(name for name, _ in expected), sorted(call.name for call in actual)
     if wanted != made:
-        return CallMatch(False, False, f"called {', '.join(made) or 'nothing'} instead of {', '.join(wanted) or 'nothing'}")
+        return CallMatch(
+            False, False, f"called {', '.join(made) or 'nothing'} instead of {', '.join(wanted) or 'nothing'}"
+        )
     if not wanted:
         return CallMatch(True, True, None)
     reasons = [
@@ -101,7 +103,9 @@ def match_calls(expected: Sequence[tuple[str, dict[str, dict[str, Any]]]], actua
          f"{call.name}: {'; '.join(wrong) if name == call.name else 'other tool'}" for call in actual]
         for name, matchers in expected
     ]  # fmt: skip
-    cost = np.array([[0.0 if reason is None else 1.0 if "other tool" not in reason else 2.0 for reason in row] for row in reasons])
+    cost = np.array(
+        [[0.0 if reason is None else 1.0 if "other tool" not in reason else 2.0 for reason in row] for row in reasons]
+    )
     rows, columns = linear_sum_assignment(cost)
     left = [reasons[row][column] for row, column in zip(rows, columns, strict=True) if reasons[row][column]]
     return CallMatch(True, not left, left[0] if left else None)

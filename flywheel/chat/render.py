@@ -124,7 +124,10 @@ def _for_template(message: Message) -> Message:
     if not calls:
         return {**message, "content": message.get("content") or ""}
     parsed = [
-        {**call, "function": {**call["function"], "arguments": parse_arguments(call["function"]["arguments"]).value or {}}}
+        {
+            **call,
+            "function": {**call["function"], "arguments": parse_arguments(call["function"]["arguments"]).value or {}},
+        }
         for call in calls
     ]
     return {**message, "content": message.get("content") or "", "tool_calls": parsed}

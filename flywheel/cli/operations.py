@@ -42,7 +42,10 @@ def doctor() -> None:
 
     checks = examine(Settings())
     for check in checks:
-        print(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}" + ("" if check.ok else f"\n     -> {check.remedy}"))
+        print(
+            f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}"
+            + ("" if check.ok else f"\n     -> {check.remedy}")
+        )
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 

@@ -40,7 +40,9 @@ def run(
             run_job(stage, workflow=workflow, week=None if stage == "freeze" else week, on=on, screen=screen)
         else:
             job = _job_of(stage)
-            run_job(job, workflow=workflow, week=None if job == "freeze" else week, on=on, screen=screen, stages=[stage])
+            run_job(
+                job, workflow=workflow, week=None if job == "freeze" else week, on=on, screen=screen, stages=[stage]
+            )
 
 
 def _closed(settings: Settings, week: str, workflow: str) -> bool:
@@ -54,7 +56,15 @@ def _job_of(stage: str) -> str:
     stages = {
         "freeze": ("benchmark", "demonstrations"),
         "collect": ("production_traces", "production_failures", "correction_batch"),
-        "learn": ("corrected_traces", "sft_dataset", "preference_dataset", "checkpoint", "eval_results", "promotion", "weekly_report"),
+        "learn": (
+            "corrected_traces",
+            "sft_dataset",
+            "preference_dataset",
+            "checkpoint",
+            "eval_results",
+            "promotion",
+            "weekly_report",
+        ),
     }
     for job, names in stages.items():
         if stage in names:
@@ -76,7 +86,9 @@ def ingest(
         if not file.is_file():
             raise FlywheelError("there is no such file", where=str(file), remedy="name files that exist")
         if not file.name.endswith((".jsonl", ".jsonl.gz")):
-            raise FlywheelError("the inbox takes .jsonl and .jsonl.gz", where=str(file), remedy="write one run a line, name it .jsonl")
+            raise FlywheelError(
+                "the inbox takes .jsonl and .jsonl.gz", where=str(file), remedy="write one run a line, name it .jsonl"
+            )
         partial = inbox / f"{file.name}.partial"
         shutil.copyfile(file, partial)
         partial.replace(inbox / file.name)
@@ -100,4 +112,8 @@ def report(week: Week, workflow: Workflow = "support_desk") -> None:
     console.print(stage_table(facts))
     console.print(verdict_lines(facts))
     page = settings.report(workflow, week)
-    print(f"page: {page}" if page.is_file() else f"no page yet: flywheel run --workflow {workflow} --week {week} --stage weekly_report")
+    print(
+        f"page: {page}"
+        if page.is_file()
+        else f"no page yet: flywheel run --workflow {workflow} --week {week} --stage weekly_report"
+    )

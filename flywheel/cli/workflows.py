@@ -20,10 +20,14 @@ def init(name: Annotated[str, typer.Argument(help="Lower-case identifier of the 
     settings = Settings()
     target = settings.workflows() / checked_name(name)
     if not lay_out_pack(Path(package.__file__).parent / "support_desk", target):
-        raise FlywheelError(f"workflow {name} is there already", where=str(target), remedy="edit it, or choose another name")
+        raise FlywheelError(
+            f"workflow {name} is there already", where=str(target), remedy="edit it, or choose another name"
+        )
     settings.inbox(name).mkdir(parents=True, exist_ok=True)
     print(f"made {target}\n  1. edit workflow.yaml, tools.json, system.md, guidelines.md and benchmark/*.jsonl")
-    print(f"  2. let production write its runs into {settings.inbox(name)} (or: flywheel ingest FILE --workflow {name})")
+    print(
+        f"  2. let production write its runs into {settings.inbox(name)} (or: flywheel ingest FILE --workflow {name})"
+    )
     print(f"  3. flywheel run --workflow {name} --week MONDAY")
 
 

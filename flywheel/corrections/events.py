@@ -84,7 +84,9 @@ class EventStore:
         moment = (at or datetime.now(UTC)).isoformat()
         with self._transaction() as connection:
             if self._closed(connection, batch) and event.kind != "release":
-                raise FlywheelError("the batch is closed", where=f"batch {batch}", remedy="this work belongs to the next batch")
+                raise FlywheelError(
+                    "the batch is closed", where=f"batch {batch}", remedy="this work belongs to the next batch"
+                )
             state = fold(_events(connection, event.item_id, batch))
             stamped = Event(event.item_id, event.kind, event.actor, event.payload, moment)
             check(state, stamped)
@@ -95,7 +97,9 @@ class EventStore:
         return apply(state, stamped)
 
     def _take_role(self, connection: sqlite3.Connection, event: Event, role: str) -> None:
-        known = connection.execute("SELECT role FROM roles WHERE item_id = ? AND actor = ?", (event.item_id, event.actor)).fetchone()
+        known = connection.execute(
+            "SELECT role FROM roles WHERE item_id = ? AND actor = ?", (event.item_id, event.actor)
+        ).fetchone()
         if known is None:
             connection.execute("INSERT INTO roles VALUES (?, ?, ?)", (event.item_id, event.actor, role))
         elif known[0] != role:
@@ -144,19 +148,27 @@ class EventStore:
     def close_batch(self, batch: str, *, attempt: int = 1) -> None:
         """Close a batch: nothing more is added to it, and `learn` may read it. Closing again with the same attempt is nothing."""
         with self._transaction() as connection:
-            done = connection.execute("SELECT payload FROM events WHERE batch = ? AND kind = 'close'", (batch,)).fetchall()
+            done = connection.execute(
+                "SELECT payload FROM events WHERE batch = ? AND kind = 'close'", (batch,)
+            ).fetchall()
             if all(json.loads(row[0])["attempt"] != attempt for row in done):
                 _insert(connection, batch, Event(_BATCH, "close", "system", {"attempt": attempt}, _now()))  # pyright: ignore[reportArgumentType]
 
     def batches(self) -> list[Batch]:
         """All batches ever opened, in order."""
         with self._transaction() as connection:
-            opened = connection.execute("SELECT batch, payload FROM events WHERE kind = 'open' ORDER BY sequence").fetchall()
+            opened = connection.execute(
+                "SELECT batch, payload FROM events WHERE kind = 'open' ORDER BY sequence"
+            ).fetchall()
             found = []
             for name, payload in opened:
                 value = json.loads(payload)
-                closed = connection.execute("SELECT payload FROM events WHERE batch = ? AND kind = 'close'", (name,)).fetchall()
-                frozen = connection.execute("SELECT 1 FROM events WHERE batch = ? AND item_id != '' LIMIT 1", (name,)).fetchone()
+                closed = connection.execute(
+                    "SELECT payload FROM events WHERE batch = ? AND kind = 'close'", (name,)
+                ).fetchall()
+                frozen = connection.execute(
+                    "SELECT 1 FROM events WHERE batch = ? AND item_id != '' LIMIT 1", (name,)
+                ).fetchone()
                 attempt = max((json.loads(row[0])["attempt"] for row in closed), default=0)
                 found.append(Batch(value["week"], value["workflow"], value["version"], attempt, value["qa_mode"],
                                    value["item_ids"], frozen is not None or bool(closed), bool(closed)))  # fmt: skip
@@ -183,14 +195,21 @@ class EventStore:
 
     def _opened(self, batch: str) -> dict[str, Any]:
         with self._transaction() as connection:
-            row = connection.execute("SELECT payload FROM events WHERE batch = ? AND kind = 'open'", (batch,)).fetchone()
+            row = connection.execute(
+                "SELECT payload FROM events WHERE batch = ? AND kind = 'open'", (batch,)
+            ).fetchone()
         if row is None:
-            raise FlywheelError("that batch was never opened", where=f"batch {batch}", remedy="run collect for its week first")
+            raise FlywheelError(
+                "that batch was never opened", where=f"batch {batch}", remedy="run collect for its week first"
+            )
         return json.loads(row[0])
 
     @staticmethod
     def _closed(connection: sqlite3.Connection, batch: str) -> bool:
-        return connection.execute("SELECT 1 FROM events WHERE batch = ? AND kind = 'close'", (batch,)).fetchone() is not None
+        return (
+            connection.execute("SELECT 1 FROM events WHERE batch = ? AND kind = 'close'", (batch,)).fetchone()
+            is not None
+        )
 
 
 def batch_id(week: str, workflow: str, version: str) -> str:
@@ -204,7 +223,8 @@ def _now() -> str:
 
 def _events(connection: sqlite3.Connection, item_id: str, batch: str) -> list[Event]:
     rows = connection.execute(
-        "SELECT item_id, kind, actor, payload, at FROM events WHERE item_id = ? AND batch = ? ORDER BY sequence", (item_id, batch)
+        "SELECT item_id, kind, actor, payload, at FROM events WHERE item_id = ? AND batch = ? ORDER BY sequence",
+        (item_id, batch),
     )
     return [Event(row[0], row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
 

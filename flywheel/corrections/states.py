@@ -98,16 +98,26 @@ def check(state: ItemState, event: Event) -> None:
         raise _refuse(event, f"there is no event {event.kind!r}", f"use one of: {', '.join(_ALLOWED)}")
     states, _ = _ALLOWED[event.kind]
     if state.status not in states:
-        raise _refuse(event, f"{event.kind} is not possible while the item is {state.status}", f"wait until it is {' or '.join(states)}")
+        raise _refuse(
+            event,
+            f"{event.kind} is not possible while the item is {state.status}",
+            f"wait until it is {' or '.join(states)}",
+        )
     role = role_of(state, event)
     holders = {"annotator": state.annotator, "reviewer": state.reviewer, "adjudicator": state.adjudicator}
     current = holders.get(role)
     if event.kind not in ("claim", "start_review", "start_adjudication") and current not in (None, event.actor):
-        raise _refuse(event, f"{event.actor} is not the item's {role}, {current} is", f"let {current} do it, or give it back first")
+        raise _refuse(
+            event,
+            f"{event.actor} is not the item's {role}, {current} is",
+            f"let {current} do it, or give it back first",
+        )
     others = _other_roles(state, role)
     if role != "system" and event.actor in others:
         remedy = "another person has to do this: three passes are three people"
-        raise _refuse(event, f"{event.actor} is already the item's {others[event.actor]} and cannot be its {role}", remedy)
+        raise _refuse(
+            event, f"{event.actor} is already the item's {others[event.actor]} and cannot be its {role}", remedy
+        )
     if event.kind == "start_review" and event.actor in state.reviewers:
         raise _refuse(event, f"{event.actor} reviewed it before its lot failed", "another reviewer has to look again")
     if event.kind == "return" and state.returns >= MAXIMUM_RETURNS:
@@ -127,7 +137,9 @@ def apply(state: ItemState, event: Event) -> ItemState:
     actor = event.actor
     match event.kind:
         case "claim":
-            return replace(state, status="claimed", annotator=actor, annotator_kind=event.payload.get("annotator_kind", "human"))
+            return replace(
+                state, status="claimed", annotator=actor, annotator_kind=event.payload.get("annotator_kind", "human")
+            )
         case "give_back":
             return replace(state, status="queued", annotator=None)
         case "submit":
@@ -137,7 +149,9 @@ def apply(state: ItemState, event: Event) -> ItemState:
         case "start_review":
             return replace(state, status="in_review", reviewer=actor, reviewers=(*state.reviewers, actor))
         case "return":
-            return replace(state, status="claimed", returns=state.returns + 1, reviewer=None, reviewers=state.reviewers[:-1])
+            return replace(
+                state, status="claimed", returns=state.returns + 1, reviewer=None, reviewers=state.reviewers[:-1]
+            )
         case "dispute":
             return replace(state, status="disputed")
         case "start_adjudication":

@@ -36,7 +36,9 @@ def supervised_mix(steps: Sequence[Step], registry: pl.DataFrame, renderer: Rend
     `registry` is the benchmark's fingerprint table; a step in its neighbourhood is barred, in this and any later week.
     """
     left_out: Counter[str] = Counter(repeated=0, other_answer=0, benchmark=0, too_long=0)
-    leaks = {leak.row_id: leak for leak in find_leaks(registry, [candidate(number, s) for number, s in enumerate(steps)])}
+    leaks = {
+        leak.row_id: leak for leak in find_leaks(registry, [candidate(number, s) for number, s in enumerate(steps)])
+    }
     rows: dict[str, dict[str, Any]] = {}
     answers: dict[str, str] = {}
     newest_first = sorted(enumerate(steps), key=lambda pair: (pair[1].from_week or "", -pair[0]), reverse=True)

@@ -7,7 +7,15 @@ from flywheel.defs.resources import House
 from flywheel.partitions import partition_key, week_by_workflow
 
 COLLECT = ("production_traces", "production_failures", "correction_batch")
-LEARN = ("corrected_traces", "sft_dataset", "preference_dataset", "checkpoint", "eval_results", "promotion", "weekly_report")
+LEARN = (
+    "corrected_traces",
+    "sft_dataset",
+    "preference_dataset",
+    "checkpoint",
+    "eval_results",
+    "promotion",
+    "weekly_report",
+)
 
 collect = dg.define_asset_job(
     "collect",

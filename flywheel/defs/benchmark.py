@@ -29,7 +29,9 @@ def benchmark(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     stage.lake.append_new("benchmark_fingerprints", registered, workflow=stage.workflow, run_id=context.run_id)
     added = stage.lake.append_new("benchmark", rows, workflow=stage.workflow, run_id=context.run_id)
     frozen = stage.read("benchmark", by_workflow=True)
-    by_category = frozen.group_by("category").agg(cases=pl.len(), clusters=pl.col("case_cluster").n_unique()).sort("category")
+    by_category = (
+        frozen.group_by("category").agg(cases=pl.len(), clusters=pl.col("case_cluster").n_unique()).sort("category")
+    )
     return dg.MaterializeResult(
         metadata={
             **stage.facts(),
@@ -40,7 +42,7 @@ def benchmark(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     )
 
 
-@dg.asset_check(asset=benchmark, partitions_def=workflows)
+@dg.asset_check(asset="benchmark", partitions_def=workflows)
 def four_categories_are_covered(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
     """The benchmark covers tool calling, multi-step, refusal and recovery; `learn` is refused without them."""
     pack = house.pack(context.partition_key)
@@ -61,5 +63,8 @@ def demonstrations(context: dg.AssetExecutionContext, house: House) -> dg.Materi
     settings = {"content": sorted(row["demonstration_id"] for row in rows)}
     if done := stage.unchanged(settings):
         return done
-    preview = [{key: row[key] for key in ("demonstration_id", "annotator_kind", "annotator", "reviewer", "qa_mode")} for row in rows]
+    preview = [
+        {key: row[key] for key in ("demonstration_id", "annotator_kind", "annotator", "reviewer", "qa_mode")}
+        for row in rows
+    ]
     return stage.write(rows, settings, preview=preview)

@@ -38,14 +38,20 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         return done
     before = week_before(stage.weekly)
     earlier = stage.lake.read_weeks("correction_batch", workflow=stage.workflow, until=before)
-    clusters = set(stage.lake.read_weeks("production_failures", workflow=stage.workflow, until=before)["failure_cluster"])
+    clusters = set(
+        stage.lake.read_weeks("production_failures", workflow=stage.workflow, until=before)["failure_cluster"]
+    )
     picked = select(
         failures, traces, handed_out=set(earlier["trace_id"]), known_clusters=clusters, settings=pack.settings.batch,
         week=stage.weekly,
     )  # fmt: skip
     columns = ("position", "failure_cluster", "severity", "picked_because", "priority")
     preview = [{name: item[name] for name in columns} for item in picked.items]
-    facts = {"items": len(picked.items), "failures": failures.height, **{f"passed_over_{k}": v for k, v in picked.passed_over.items()}}
+    facts = {
+        "items": len(picked.items),
+        "failures": failures.height,
+        **{f"passed_over_{k}": v for k, v in picked.passed_over.items()},
+    }
     store.open_batch(
         week=stage.weekly, workflow=stage.workflow, version=picked.version,
         item_ids=[item["item_id"] for item in picked.items], qa_mode=pack.settings.qa_mode,
@@ -71,12 +77,19 @@ def corrected_traces(context: dg.AssetExecutionContext, house: House) -> dg.Mate
     if done := stage.unchanged(settings):
         return done
     rows = corrected_rows(store, batch, items)
-    preview = [{key: row[key] for key in ("failure_cluster", "annotator", "reviewer", "adjudicator", "returns")} for row in rows]
-    facts = {"batch_version": batch.version, "qa_mode": batch.qa_mode, **{f"items_{k}": v for k, v in summary(store, batch).items()}}
+    preview = [
+        {key: row[key] for key in ("failure_cluster", "annotator", "reviewer", "adjudicator", "returns")}
+        for row in rows
+    ]
+    facts = {
+        "batch_version": batch.version,
+        "qa_mode": batch.qa_mode,
+        **{f"items_{k}": v for k, v in summary(store, batch).items()},
+    }
     return stage.write(rows, settings, preview=preview, metadata=facts)
 
 
-@dg.asset_check(asset=corrected_traces, blocking=True, partitions_def=week_by_workflow)
+@dg.asset_check(asset="corrected_traces", blocking=True, partitions_def=week_by_workflow)
 def corrections_are_schema_valid(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
     """Every call in a step that may train matches its tool's schema."""
     workflow, week = partition_of(context.partition_key)
@@ -91,7 +104,7 @@ def corrections_are_schema_valid(context: dg.AssetCheckExecutionContext, house: 
     return passed(not wrong, f"{calls - wrong} of {calls} corrected calls are schema-valid")
 
 
-@dg.asset_check(asset=corrected_traces, blocking=True, partitions_def=week_by_workflow)
+@dg.asset_check(asset="corrected_traces", blocking=True, partitions_def=week_by_workflow)
 def nobody_has_two_roles(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
     """Annotator, reviewer, adjudicator and auditor of an item are different people."""
     workflow, week = partition_of(context.partition_key)
@@ -99,4 +112,6 @@ def nobody_has_two_roles(context: dg.AssetCheckExecutionContext, house: House) -
     roles = rows.select("annotator", "reviewer", "adjudicator", "auditor").rows()
     double = sum(len(named := [actor for actor in row if actor]) != len(set(named)) for row in roles)
     reviewed = rows.filter(pl.col("reviewer").is_not_null() | pl.col("adjudicator").is_not_null()).height
-    return passed(not double and reviewed == rows.height, f"{double} of {rows.height} items have one person in two roles")
+    return passed(
+        not double and reviewed == rows.height, f"{double} of {rows.height} items have one person in two roles"
+    )

@@ -68,7 +68,11 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
     settings = {"max_prompt_tokens": pack.settings.training.max_prompt_tokens, "model": house.base_model(pack).sha256}
     unchanged = [stage.unchanged(settings) for stage in (sft, preference)]
     if unchanged[0] and unchanged[1]:
-        yield from (result._replace(asset_key=dg.AssetKey(name)) for result, name in zip(unchanged, _OPTIONS, strict=True) if result)
+        yield from (
+            result._replace(asset_key=dg.AssetKey(name))
+            for result, name in zip(unchanged, _OPTIONS, strict=True)
+            if result
+        )
         return
     renderer = house.renderer(pack)
     corrected = list(corrections.sort("week", "correction_id").iter_rows(named=True))
@@ -81,7 +85,10 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
     facts = {
         "steps_read": len(steps),
         **{f"left_out_{reason}": count for reason, count in mix.left_out.items()},
-        **{f"from_{source}": sum(row["source"] == source for row in mix.rows) for source in ("correction", "demonstration")},
+        **{
+            f"from_{source}": sum(row["source"] == source for row in mix.rows)
+            for source in ("correction", "demonstration")
+        },
     }
     shown = [{key: row[key] for key in ("source", "failure_cluster", "prompt_tokens", "target")} for row in mix.rows]
     shown_pairs = [{key: row[key] for key in ("failure_cluster", "chosen", "rejected")} for row in pairs]
@@ -117,5 +124,7 @@ def no_benchmark_leak(context: dg.AssetCheckExecutionContext, house: House) -> I
         leaks = leaks_in(rows, registry)
         found = "; ".join(f"row {leak.row_id} ~ case {leak.case_id} ({leak.kind})" for leak in leaks[:5])
         protected = registry.select(pl.col("case_id").n_unique()).item()
-        sentence = f"{len(leaks)} of {rows.height} rows touch the {protected} protected cases" + (f": {found}" if found else "")
+        sentence = f"{len(leaks)} of {rows.height} rows touch the {protected} protected cases" + (
+            f": {found}" if found else ""
+        )
         yield passed(not leaks, sentence)._replace(asset_key=dg.AssetKey(table), check_name="no_benchmark_leak")

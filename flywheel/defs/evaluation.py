@@ -91,7 +91,7 @@ def server_spec(settings: Settings, pack: Pack, base: BaseModel, renderer: Rende
     )
 
 
-@dg.asset_check(asset=eval_results, blocking=True, partitions_def=week_by_workflow)
+@dg.asset_check(asset="eval_results", blocking=True, partitions_def=week_by_workflow)
 def both_arms_ran_the_same_cases(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
     """Candidate and incumbent have a row for every frozen case, none missing and none extra."""
     workflow, week = partition_of(context.partition_key)

@@ -26,9 +26,15 @@ def production_failures(context: dg.AssetExecutionContext, house: House) -> dg.M
     if done := stage.unchanged({}):
         return done
     rows = [failure for trace in traces.iter_rows(named=True) if (failure := triage(trace))]
-    frame = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame({"bucket": [], "fault": [], "failure_cluster": []})
+    frame = (
+        pl.DataFrame(rows, infer_schema_length=None)
+        if rows
+        else pl.DataFrame({"bucket": [], "fault": [], "failure_cluster": []})
+    )
     mix = frame.group_by("bucket", "fault").len("failures").sort("failures", descending=True)
-    clusters = frame.group_by("failure_cluster").len("failures").sort("failures", "failure_cluster", descending=[True, False])
+    clusters = (
+        frame.group_by("failure_cluster").len("failures").sort("failures", "failure_cluster", descending=[True, False])
+    )
     facts = {
         "runs": traces.height,
         "failure_rate": len(rows) / traces.height if traces.height else 0.0,
@@ -39,7 +45,7 @@ def production_failures(context: dg.AssetExecutionContext, house: House) -> dg.M
     return stage.write(rows, {}, preview=preview, metadata=facts)
 
 
-@dg.asset_check(asset=production_failures, partitions_def=week_by_workflow)
+@dg.asset_check(asset="production_failures", partitions_def=week_by_workflow)
 def buckets_and_faults_are_known(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
     """Every failure has a bucket and a fault of the declared vocabulary."""
     workflow, week = partition_of(context.partition_key)

@@ -46,7 +46,9 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     decisive = {"gate": pack.settings.gate.model_dump(), "release": pack.settings.release, "incumbent": incumbent}
     if done := stage.unchanged(decisive):
         row = stage.lake.read_partition("promotion", workflow=stage.workflow, week=stage.week).row(0, named=True)
-        _log_served(context, {"verdict": row["verdict"], "served_adapter_id": row["served_adapter_id"], "unchanged": True})
+        _log_served(
+            context, {"verdict": row["verdict"], "served_adapter_id": row["served_adapter_id"], "unchanged": True}
+        )
         return done
     judgement = judge(results, cases, corrections, pack, incumbent=incumbent)
     released = judgement.decision.verdict == "PROMOTE" and pack.settings.release == "automatic"
@@ -56,9 +58,16 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     if moves:
         moved = entry(stage.weekly, row["decision_id"], row["verdict"], incumbent, served, datetime.now(UTC))
         stage.lake.append_new("promotion_log", [moved], workflow=stage.workflow, run_id=context.run_id)
-    facts = {"verdict": row["verdict"], "served_adapter_id": served, "incumbent_adapter_id": incumbent, "pointer_moved": moves}
+    facts = {
+        "verdict": row["verdict"],
+        "served_adapter_id": served,
+        "incumbent_adapter_id": incumbent,
+        "pointer_moved": moves,
+    }
     _log_served(context, facts)
-    numbers = {name: row[name] for name in ("candidate_success", "incumbent_success", "difference") if row[name] is not None}
+    numbers = {
+        name: row[name] for name in ("candidate_success", "incumbent_success", "difference") if row[name] is not None
+    }
     preview = [{"reason": reason} for reason in judgement.decision.reasons]
     return stage.write([row], decisive, preview=preview, metadata={**facts, **numbers})
 
@@ -67,7 +76,7 @@ def _log_served(context: dg.AssetExecutionContext, facts: dict[str, Any]) -> Non
     context.log_event(dg.AssetMaterialization("served_model", partition=context.partition_key, metadata=facts))
 
 
-@dg.asset_check(asset=promotion, partitions_def=week_by_workflow)
+@dg.asset_check(asset="promotion", partitions_def=week_by_workflow)
 def gate_is_met(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
     """The week's candidate was promoted; the reasons stand here when it was not."""
     workflow, week = partition_of(context.partition_key)

@@ -30,7 +30,11 @@ def weekly_report(context: dg.AssetExecutionContext, house: House) -> dg.Materia
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page, encoding="utf-8")
     decision = facts.decision
-    note = "; ".join([decision["verdict"], *json.loads(decision["reasons"])]) if decision else "learn did not run: the batch is open"
+    note = (
+        "; ".join([decision["verdict"], *json.loads(decision["reasons"])])
+        if decision
+        else "learn did not run: the batch is open"
+    )
     row = {
         "week_of": stage.weekly,
         "path": str(file.relative_to(house.settings().home)),

@@ -91,7 +91,9 @@ class Stage:
         lineage = self.lake.lineage(self.table, workflow=self.workflow, week=self.week)
         if lineage is None or lineage.fingerprint != self.fingerprint(settings):
             return None
-        self.context.log.info(f"{self.table}: inputs, settings and code unchanged since version {lineage.version}; no work")
+        self.context.log.info(
+            f"{self.table}: inputs, settings and code unchanged since version {lineage.version}; no work"
+        )
         metadata = {**self._facts(lineage.rows, lineage.version, lineage.fingerprint), "unchanged": True}
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(lineage.content_sha256))
 
@@ -146,6 +148,8 @@ def partition_of(key: str) -> tuple[str, str | None]:
     return key, None
 
 
-def passed(ok: bool, sentence: str, *, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR) -> dg.AssetCheckResult:
+def passed(
+    ok: bool, sentence: str, *, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckResult:
     """A check's result with the sentence an analyst reads."""
     return dg.AssetCheckResult(passed=ok, severity=severity, description=sentence)

@@ -26,7 +26,9 @@ def production_traces(context: dg.AssetExecutionContext, house: House) -> dg.Mat
     week_before(stage.weekly)
     inbox = house.settings().inbox(stage.workflow)
     ledger = stage.lake.read_weeks("inbox_ledger", workflow=stage.workflow)
-    reading = read_inbox(inbox, week=stage.weekly, week_of=week_of, week_start=lambda week: week_bounds(week)[0], ledger=ledger)
+    reading = read_inbox(
+        inbox, week=stage.weekly, week_of=week_of, week_start=lambda week: week_bounds(week)[0], ledger=ledger
+    )
     rows = reading.traces.get(stage.weekly, [])
     refused = reading.quarantined.get(stage.weekly, [])
     settings = {"files": {row["source_file"]: row["file_sha256"] for row in reading.ledger}, "first": {
@@ -34,18 +36,26 @@ def production_traces(context: dg.AssetExecutionContext, house: House) -> dg.Mat
     if done := stage.unchanged(settings):
         return done
     stage.lake.replace_partition("inbox_ledger", reading.ledger, workflow=stage.workflow, run_id=context.run_id)
-    accounts = [{name: row[name] for name in ("source_file", "read", "accepted", "duplicate", "quarantined")} for row in reading.ledger]
+    accounts = [
+        {name: row[name] for name in ("source_file", "read", "accepted", "duplicate", "quarantined")}
+        for row in reading.ledger
+    ]
     facts = {
         "quarantined": len(refused),
-        "quarantine": markdown_table([{k: row[k] for k in ("source_file", "source_line", "reason_code", "remedy")} for row in refused]),
+        "quarantine": markdown_table(
+            [{k: row[k] for k in ("source_file", "source_line", "reason_code", "remedy")} for row in refused]
+        ),
         "inbox": markdown_table(accounts),
         "other_weeks_seen": ", ".join(sorted(set(reading.traces) - {stage.weekly})) or "none",
     }
-    preview = [{k: row[k] for k in ("trace_id", "adapter_id", "assistant_steps", "tool_calls", "outcome_status")} for row in rows]
+    preview = [
+        {k: row[k] for k in ("trace_id", "adapter_id", "assistant_steps", "tool_calls", "outcome_status")}
+        for row in rows
+    ]
     return stage.write(rows, settings, preview=preview, metadata=facts, also={"quarantined_records": refused})
 
 
-@dg.asset_check(asset=production_traces, blocking=True, partitions_def=week_by_workflow)
+@dg.asset_check(asset="production_traces", blocking=True, partitions_def=week_by_workflow)
 def every_line_is_accounted_for(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
     """For every inbox file: lines read = accepted + duplicate + quarantined."""
     workflow, _ = partition_of(context.partition_key)

@@ -17,7 +17,9 @@ _INPUTS = ("sft_dataset", "preference_dataset")
     partitions_def=week_by_workflow, deps=[*_INPUTS, "corrected_traces"], code_version="1",
     **asset_options("checkpoint", "training", "huggingface", "pytorch", heavy=True),
 )  # fmt: skip
-def checkpoint(context: dg.AssetExecutionContext, house: House, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:
+def checkpoint(
+    context: dg.AssetExecutionContext, house: House, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
     """One LoRA adapter from the pinned base on the accumulated mix: SFT, then DPO on the same adapter.
 
     Grain: one adapter; no row in a banked week (too few new corrections to learn from). Refuses by itself when a row
@@ -52,12 +54,14 @@ def checkpoint(context: dg.AssetExecutionContext, house: House, pipes: dg.PipesS
         context.log.error(f"training child: {error}")
     result = read_result(prepared.spec_file)
     row = checkpoint_row(result, prepared, base=base, renderer=renderer, home=settings.home)
-    shown = [{"stage": e.stage, "step": f"{e.step}/{e.steps}", "loss": e.loss, "seconds": e.seconds} for e in result.log]
+    shown = [
+        {"stage": e.stage, "step": f"{e.step}/{e.steps}", "loss": e.loss, "seconds": e.seconds} for e in result.log
+    ]
     facts = result.model_dump(exclude={"log", "adapter_path"})
     return stage.write([row], decisive, preview=shown[:: max(1, len(shown) // 10)], metadata=facts)
 
 
-@dg.asset_check(asset=checkpoint, partitions_def=week_by_workflow)
+@dg.asset_check(asset="checkpoint", partitions_def=week_by_workflow)
 def training_reduced_the_loss(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
     """The last supervised step's loss lies below the first one's, and DPO did not push the chosen sides down."""
     workflow, week = partition_of(context.partition_key)

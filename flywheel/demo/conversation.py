@@ -35,7 +35,13 @@ def run_tools(environment: Environment, message: Message) -> list[Message]:
 
 
 async def converse(
-    goal: Goal, agent: Agent, pack: Pack, simulation: Simulation, *, start: list[Message] | None = None, budget: int = MAXIMUM_STEPS
+    goal: Goal,
+    agent: Agent,
+    pack: Pack,
+    simulation: Simulation,
+    *,
+    start: list[Message] | None = None,
+    budget: int = MAXIMUM_STEPS,
 ) -> Conversation:
     """Play a conversation to its end, from the opening or from `start` (whose calls are replayed in a fresh world)."""
     environment = pack.environment(goal.seed, goal.overrides)
@@ -77,7 +83,9 @@ def acceptable(right: Step, message: Message) -> bool:
     return bool(wanted) or all(any(phrase.casefold() in said for phrase in group) for group in right.must_say)
 
 
-def inbox_line(goal: Goal, conversation: Conversation, pack: Pack, *, week: str, model: str, number: int) -> dict[str, Any]:
+def inbox_line(
+    goal: Goal, conversation: Conversation, pack: Pack, *, week: str, model: str, number: int
+) -> dict[str, Any]:
     """The run as production would log it; the customer's feedback depends on how it ended, and is often missing."""
     rng = random.Random(f"{goal.goal_id}|feedback")
     started = datetime.fromisoformat(week).replace(tzinfo=UTC) + timedelta(minutes=37 * number % 10_000)
@@ -125,7 +133,9 @@ def expert(goal: Goal, simulation: Simulation) -> Agent:
     return step
 
 
-async def demonstration(goal: Goal, pack: Pack, simulation: Simulation, *, annotator: str, reviewer: str) -> dict[str, Any]:
+async def demonstration(
+    goal: Goal, pack: Pack, simulation: Simulation, *, annotator: str, reviewer: str
+) -> dict[str, Any]:
     """One run done right, as the pack's `demonstrations/*.jsonl` holds it."""
     conversation = await converse(goal, expert(goal, simulation), pack, simulation, budget=8)
     return {

@@ -92,7 +92,9 @@ class ExpertDesk:
         wrong = self.simulation.careless(right.messages[index], self.rng)
         return Proposal(index, [*right.messages[:index], wrong], [index], "truncated")
 
-    def _submit(self, item: dict[str, Any], annotator: str, proposal: Proposal, right: Proposal, original: list[Any]) -> None:
+    def _submit(
+        self, item: dict[str, Any], annotator: str, proposal: Proposal, right: Proposal, original: list[Any]
+    ) -> None:
         self._event(item, "submit", annotator, **proposal.payload())
         problems = auto_check(proposal, original, self.pack.tools)
         self._event(item, "check", "system", problems=problems)
@@ -101,7 +103,9 @@ class ExpertDesk:
             self._event(item, "submit", annotator, **right.payload())
             self._event(item, "check", "system", problems=[])
 
-    def _review(self, item: dict[str, Any], annotator: str, reviewer: str, right: Proposal, original: list[Any]) -> None:
+    def _review(
+        self, item: dict[str, Any], annotator: str, reviewer: str, right: Proposal, original: list[Any]
+    ) -> None:
         self._event(item, "start_review", reviewer)
         if self._is_right(item) or self.rng.random() >= self.habits.notice:
             self._event(item, "accept", reviewer)

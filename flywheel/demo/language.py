@@ -14,24 +14,81 @@ MAIL_DOMAINS = ("postbox.net", "mailhaus.de", "inboxly.com", "brieftaube.org", "
 CITIES = ("Leeds", "Porto", "Graz", "Lyon", "Oslo", "Turin", "Ghent", "Malmo", "Bergen", "Basel", "Nantes", "Zwolle")
 STREETS = ("Mill Lane", "High Street", "Park Road", "Station Road", "Elm Street", "Church Walk", "Bridge Street", "Garden Row",
            "Queens Avenue", "Harbour View")  # fmt: skip
-PRODUCTS = ("kettle", "desk lamp", "backpack", "headphones", "raincoat", "toaster", "yoga mat", "phone case", "blender", "rug")
+PRODUCTS = (
+    "kettle",
+    "desk lamp",
+    "backpack",
+    "headphones",
+    "raincoat",
+    "toaster",
+    "yoga mat",
+    "phone case",
+    "blender",
+    "rug",
+)
 ORDER_LETTERS, PARCEL_PREFIXES = "ABCDEFGH", ("TRK", "PX", "AC")
 
 OPENINGS = ("", "", "", "hi, ", "hello! ", "good morning, ", "hey there, ", "dear team, ", "hi acme, ", "ok so ", "quick one: ",
             "sorry to bother you, ")  # fmt: skip
-CLOSINGS = ("", "", "", "", " thanks", " thank you!", " cheers", " - {name}", " pls hurry", " many thanks, {name}", " best, {name}")
+CLOSINGS = (
+    "",
+    "",
+    "",
+    "",
+    " thanks",
+    " thank you!",
+    " cheers",
+    " - {name}",
+    " pls hurry",
+    " many thanks, {name}",
+    " best, {name}",
+)
 
 CANCEL_REASONS = {
-    "changed_mind": ("i changed my mind", "i don't want it anymore", "we no longer need the {product}", "i had second thoughts"),
-    "too_slow": ("it takes far too long", "i can't wait that long", "the delivery is way too slow", "it should have come last week"),
-    "found_cheaper": ("i found it cheaper elsewhere", "another shop sells the {product} for less", "i saw a better price"),
+    "changed_mind": (
+        "i changed my mind",
+        "i don't want it anymore",
+        "we no longer need the {product}",
+        "i had second thoughts",
+    ),
+    "too_slow": (
+        "it takes far too long",
+        "i can't wait that long",
+        "the delivery is way too slow",
+        "it should have come last week",
+    ),
+    "found_cheaper": (
+        "i found it cheaper elsewhere",
+        "another shop sells the {product} for less",
+        "i saw a better price",
+    ),
     "other": ("my dog ate my wallet", "i ordered it by accident", "my kid pressed the button", "i am moving abroad"),
 }
 REFUND_REASONS = {
-    "damaged": ("it arrived broken", "the {product} has a crack", "it was smashed in the box", "the {product} came in pieces"),
-    "wrong_item": ("you sent me something else", "i got a {product} instead", "that's not the item i picked", "wrong colour came"),
-    "late": ("it came two weeks late", "it arrived after the birthday", "it turned up far too late", "delivery missed the date"),
-    "other": ("i just don't like it", "the {product} smells odd", "my partner bought one too", "it does not match my sofa"),
+    "damaged": (
+        "it arrived broken",
+        "the {product} has a crack",
+        "it was smashed in the box",
+        "the {product} came in pieces",
+    ),
+    "wrong_item": (
+        "you sent me something else",
+        "i got a {product} instead",
+        "that's not the item i picked",
+        "wrong colour came",
+    ),
+    "late": (
+        "it came two weeks late",
+        "it arrived after the birthday",
+        "it turned up far too late",
+        "delivery missed the date",
+    ),
+    "other": (
+        "i just don't like it",
+        "the {product} smells odd",
+        "my partner bought one too",
+        "it does not match my sofa",
+    ),
 }
 TICKETS = {
     "safety": ("the {product} from {o} started to smoke", "{o}: the {product} gave me an electric shock", "my child got hurt by the "
@@ -81,7 +138,12 @@ WISHES_WITHOUT_NUMBER = {
     "refund_order": ("i want my money back, {r}", "{r}, refund me", "can i get a refund? {r}", "refund my {product}, {r}"),
 }  # fmt: skip
 GIVE_NUMBER = ("it's {o}", "{o}", "sure, {o}", "the number is {o}", "order {o}", "here you go: {o}")
-NO_NUMBER_BUT_MAIL = ("i don't have it, my mail is {e}", "no idea, i used {e}", "lost it. my e-mail: {e}", "can't find it, try {e}")
+NO_NUMBER_BUT_MAIL = (
+    "i don't have it, my mail is {e}",
+    "no idea, i used {e}",
+    "lost it. my e-mail: {e}",
+    "can't find it, try {e}",
+)
 GIVE_MAIL = ("{e}", "it is {e}", "my e-mail is {e}", "sure: {e}", "i used {e}")
 OUT_OF_SCOPE = ("write me a poem about the sea", "what's the weather in {city}?", "who will win the election", "tell me a joke",
                 "can you do my maths homework", "recommend a film for tonight", "what is the capital of peru", "translate good night to "

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from flywheel.demo import language
-from flywheel.demo.language import Facts, dress, draw_facts, fill
+from flywheel.demo.language import Facts, draw_facts, dress, fill
 from flywheel.demo.protocol import Goal, Message, Wish
 from flywheel.demo.support_experts import careless, solve
 
@@ -27,7 +27,10 @@ def make_goals(seed: int, count: int, week: str) -> list[Goal]:
     """`count` customers of one week, spread over all kinds of wishes in the shares of `_MIX`, in random order."""
     rng = random.Random(f"{seed}|{week}")
     kinds = [kind for kind, share in _MIX for _ in range(share)]
-    drawn = [kinds[(number * len(kinds)) // count] if count <= len(kinds) else kinds[number % len(kinds)] for number in range(count)]
+    drawn = [
+        kinds[(number * len(kinds)) // count] if count <= len(kinds) else kinds[number % len(kinds)]
+        for number in range(count)
+    ]
     rng.shuffle(drawn)
     return [_goal(kind, f"{week}-{number:04d}", rng) for number, kind in enumerate(drawn)]
 
@@ -47,11 +50,19 @@ def _goal(kind: str, name: str, rng: random.Random) -> Goal:
         (one, first_text), (other, second_text) = _wish("get_order", facts, rng), _wish("cancel_order", second, rng)
         wishes, answers = [one, other], {}
         text = first_text.rstrip("?") + rng.choice((". also, ", ", and ", ". and then ", " plus ")) + second_text
-        overrides = {"orders": {**_world([one], facts, kind, rng)["orders"], **_world([other], second, kind, rng)["orders"]}}
-        return Goal(name, wishes, dress(text, facts, rng), answers, rng.randrange(1_000_000), overrides, f"customer-{facts.e}")
+        overrides = {
+            "orders": {**_world([one], facts, kind, rng)["orders"], **_world([other], second, kind, rng)["orders"]}
+        }
+        return Goal(
+            name, wishes, dress(text, facts, rng), answers, rng.randrange(1_000_000), overrides, f"customer-{facts.e}"
+        )
     else:
         if kind in ("rate_limited", "too_late"):
-            wish = rng.choice(("get_order", "track_shipment") if kind == "rate_limited" else ("cancel_order", "refund_order", "update_address"))
+            wish = rng.choice(
+                ("get_order", "track_shipment")
+                if kind == "rate_limited"
+                else ("cancel_order", "refund_order", "update_address")
+            )
         else:
             wish = kind
         made, text = _wish(wish, facts, rng)
@@ -81,8 +92,15 @@ def _wish(kind: str, facts: Facts, rng: random.Random) -> tuple[Wish, str]:
         "track_shipment": {"tracking_number": facts.t},
         "cancel_order": {"order_id": facts.o, "reason": reason},
         "refund_order": {"order_id": facts.o, "reason": reason},
-        "refund_amount": {"order_id": facts.o, "reason": reason, "amount": float(facts.a) if "." in facts.a else int(facts.a)},
-        "update_address": {"order_id": facts.o, "address": {"street": facts.street, "city": facts.city, "zip": facts.zip}},
+        "refund_amount": {
+            "order_id": facts.o,
+            "reason": reason,
+            "amount": float(facts.a) if "." in facts.a else int(facts.a),
+        },
+        "update_address": {
+            "order_id": facts.o,
+            "address": {"street": facts.street, "city": facts.city, "zip": facts.zip},
+        },
     }
     return Wish("refund_order" if kind == "refund_amount" else kind, wanted[kind]), text
 
@@ -135,7 +153,9 @@ def answer(goal: Goal, messages: list[Message], objections: int) -> str | None:
     """
     reply = str(messages[-1].get("content") or "").casefold()
     right = solve(goal, messages[:-1])
-    good = not right.message.get("tool_calls") and all(any(p.casefold() in reply for p in group) for group in right.must_say)
+    good = not right.message.get("tool_calls") and all(
+        any(p.casefold() in reply for p in group) for group in right.must_say
+    )
     asked = None
     if "order number" in reply:
         asked = "order_number"

@@ -42,7 +42,9 @@ def solve(goal: Goal, messages: list[Message]) -> Step:
             return now
         outcomes.append(now)
     sentence = " ".join(outcome.sentence for outcome in outcomes)
-    return Step({"role": "assistant", "content": sentence}, [group for outcome in outcomes for group in outcome.must_say])
+    return Step(
+        {"role": "assistant", "content": sentence}, [group for outcome in outcomes for group in outcome.must_say]
+    )
 
 
 def _advance(wish: Wish, goal: Goal, made: list[_Made], said: str) -> Step | _Outcome:
@@ -80,7 +82,9 @@ def _settle(kind: str, facts: dict[str, Any], made: list[_Made]) -> Step | _Outc
     if last is None or last.result is None or last.result.get("error") == "RATE_LIMITED":
         return _call(kind, facts, made)
     if kind == "list_orders":
-        pages = [call for call in made if call.name == kind and call.arguments.get("email") == facts["email"] and call.result]
+        pages = [
+            call for call in made if call.name == kind and call.arguments.get("email") == facts["email"] and call.result
+        ]
         following = (pages[-1].result or {}).get("next_page")
         if following or (pages[-1].result or {}).get("error") == "RATE_LIMITED":
             page = following or pages[-1].arguments.get("page")
@@ -99,9 +103,13 @@ def _listed(orders: list[str]) -> _Outcome:
 def _said_of(kind: str, facts: dict[str, Any], result: dict[str, Any]) -> _Outcome:
     order, error = facts.get("order_id"), result.get("error")
     if error == "ALREADY_SHIPPED":
-        return _Outcome(f"Order {order} is already shipped, so I cannot change it.", [["already shipped", "already been shipped"]])
+        return _Outcome(
+            f"Order {order} is already shipped, so I cannot change it.", [["already shipped", "already been shipped"]]
+        )
     if error == "NOT_DELIVERED":
-        return _Outcome(f"Order {order} is not delivered yet, so I cannot refund it.", [["not delivered", "not been delivered"]])
+        return _Outcome(
+            f"Order {order} is not delivered yet, so I cannot refund it.", [["not delivered", "not been delivered"]]
+        )
     if error:
         subject = f"parcel {facts['tracking_number']}" if kind == "track_shipment" else f"order {order}"
         return _Outcome(f"I cannot find {subject}.", [["cannot find", "not find"]])
@@ -109,7 +117,10 @@ def _said_of(kind: str, facts: dict[str, Any], result: dict[str, Any]) -> _Outco
         case "get_order":
             return _Outcome(f"Order {order} is {result['status']}.", [[str(order)], [result["status"]]])
         case "track_shipment":
-            return _Outcome(f"Parcel {facts['tracking_number']} is {result['place']}.", [[facts["tracking_number"]], [result["place"]]])
+            return _Outcome(
+                f"Parcel {facts['tracking_number']} is {result['place']}.",
+                [[facts["tracking_number"]], [result["place"]]],
+            )
         case "cancel_order":
             return _Outcome(f"Order {order} is cancelled.", [[str(order)], ["cancelled", "canceled"]])
         case "refund_order":
@@ -121,7 +132,11 @@ def _said_of(kind: str, facts: dict[str, Any], result: dict[str, Any]) -> _Outco
 
 
 def _call(kind: str, arguments: dict[str, Any], made: list[_Made]) -> Step:
-    call = {"id": f"call_{len(made)}_0", "type": "function", "function": {"name": kind, "arguments": canonical_json(arguments)}}
+    call = {
+        "id": f"call_{len(made)}_0",
+        "type": "function",
+        "function": {"name": kind, "arguments": canonical_json(arguments)},
+    }
     return Step({"role": "assistant", "content": None, "tool_calls": [call]}, [])
 
 

@@ -31,7 +31,14 @@ class Size:
 
 
 def turn(
-    settings: Settings, source: Path, simulation: Simulation, *, week: str, size: Size, on: dg.DagsterInstance, screen: Screen
+    settings: Settings,
+    source: Path,
+    simulation: Simulation,
+    *,
+    week: str,
+    size: Size,
+    on: dg.DagsterInstance,
+    screen: Screen,
 ) -> None:
     """Freeze, simulate traffic, collect, let the simulated experts answer, learn; steps already done are left alone."""
     workflow = source.name
@@ -66,7 +73,9 @@ def _traffic(
         threads=settings.threads,
     )
     with screen.working("simulated traffic"):
-        traffic = simulate_traffic(settings, pack, renderer, spec, simulation, week=week, adapter=adapter, count=size.customers)
+        traffic = simulate_traffic(
+            settings, pack, renderer, spec, simulation, week=week, adapter=adapter, count=size.customers
+        )
     note = "unchanged, the inbox has this week" if traffic.unchanged else f"served by {adapter}"
     screen.say(f"  {'simulated traffic':<22}{traffic.runs:>6} runs{'':>10}  {note}")
 

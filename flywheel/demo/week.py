@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flywheel.chat.render import Renderer
 from flywheel.corrections.events import EventStore, batch_id
 from flywheel.demo.conversation import Conversation, converse, demonstration, inbox_line
 from flywheel.demo.expert_desk import ExpertDesk
@@ -18,7 +19,6 @@ from flywheel.lake import Lake
 from flywheel.progress import report_progress
 from flywheel.serving.client import ChatClient
 from flywheel.serving.vllm_server import ServerSpec, vllm_server
-from flywheel.chat.render import Renderer
 from flywheel.settings import Settings
 from flywheel.toolcalls.arguments import canonical_json
 from flywheel.workflows.pack import Pack
@@ -51,7 +51,9 @@ def write_demonstrations(pack: Pack, simulation: Simulation, count: int) -> int:
     async def all_of_them() -> list[dict[str, Any]]:
         goals = simulation.make_goals(DEMONSTRATION_SEED, count, "demonstration")
         return [
-            await demonstration(goal, pack, simulation, annotator="simulated-annotator-1", reviewer="simulated-reviewer-1")
+            await demonstration(
+                goal, pack, simulation, annotator="simulated-annotator-1", reviewer="simulated-reviewer-1"
+            )
             for goal in goals
         ]
 
@@ -75,7 +77,9 @@ def simulate_traffic(
     if file.is_file():
         return Traffic(file, len(file.read_text(encoding="utf-8").splitlines()), True)
     goals = simulation.make_goals(TRAFFIC_SEED, count, week)
-    with vllm_server(spec, log=settings.scratch(pack.name, week, "traffic") / "vllm.log", start_seconds=settings.serve_start_seconds) as server:
+    with vllm_server(
+        spec, log=settings.scratch(pack.name, week, "traffic") / "vllm.log", start_seconds=settings.serve_start_seconds
+    ) as server:
         talks = asyncio.run(_talk(goals, pack, renderer, simulation, server.socket, adapter))
     lines = [
         canonical_json(inbox_line(goal, talk, pack, week=week, model=adapter, number=number)) + "\n"

@@ -62,7 +62,9 @@ def select(
             flagged.append(_item(by_trace[failure["trace_id"]], groups, failure, why, priority))
     unflagged = sorted(set(by_trace) - set(failures["trace_id"]) - set(handed_out))
     drawn = random.Random(week).sample(unflagged, min(settings.random_slice, len(unflagged)))
-    sliced = [_item(by_trace[key], groups, None, "random slice of runs triage did not flag", 0.0) for key in sorted(drawn)]
+    sliced = [
+        _item(by_trace[key], groups, None, "random slice of runs triage did not flag", 0.0) for key in sorted(drawn)
+    ]
     items = [*flagged, *sliced]
     version = sha256_of([(item["item_id"], item["trace_id"]) for item in items])[:16]
     numbered = [{**item, "position": position, "batch_version": version} for position, item in enumerate(items)]

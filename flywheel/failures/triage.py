@@ -15,7 +15,9 @@ def triage(trace: dict[str, Any]) -> dict[str, Any] | None:
     The critical step is the earliest with a finding that is the agent's fault, else the earliest with any; on it the
     order of BUCKETS decides.
     """
-    run = Run(json.loads(trace["messages"]), json.loads(trace["tools"]), trace["outcome_status"], trace["feedback_score"])
+    run = Run(
+        json.loads(trace["messages"]), json.loads(trace["tools"]), trace["outcome_status"], trace["feedback_score"]
+    )
     findings = [finding for detector in ALL for finding in detector(run)]
     if not findings:
         return None

@@ -17,7 +17,8 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from flywheel.errors import FlywheelError, MissingPartition
-from flywheel.lake.schemas import TABLES, Table
+from flywheel.lake.schemas import TABLES
+from flywheel.lake.table import Table
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 
 Rows = Sequence[Mapping[str, Any]] | pl.DataFrame

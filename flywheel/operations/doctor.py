@@ -40,30 +40,52 @@ def _packages() -> Check:
     missing = [name for name in _HEAVY if importlib.util.find_spec(name) is None]
     broken = [name for name in ("torchvision", "torchaudio", "torchcodec") if importlib.util.find_spec(name)]
     if broken:
-        return Check("packages", False, f"{', '.join(broken)} beside the CPU torch break transformers", f"pip uninstall {' '.join(broken)}")
+        return Check(
+            "packages",
+            False,
+            f"{', '.join(broken)} beside the CPU torch break transformers",
+            f"pip uninstall {' '.join(broken)}",
+        )
     return Check("packages", not missing, f"missing: {', '.join(missing)}" if missing else f"{', '.join(_HEAVY)} are there",
                  "make environment")  # fmt: skip
 
 
 def _memory() -> Check:
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Check("memory", free > 6 * _GIB, f"{free / _GIB:.1f} GiB free", "training and serving need about 6 GiB: stop something")
+    return Check(
+        "memory",
+        free > 6 * _GIB,
+        f"{free / _GIB:.1f} GiB free",
+        "training and serving need about 6 GiB: stop something",
+    )
 
 
 def _disk(home: Path) -> Check:
     at = next(path for path in (home, *home.absolute().parents) if path.exists())
     free = shutil.disk_usage(at).free
-    return Check("disk", free > 5 * _GIB, f"{free / _GIB:.1f} GiB free at {at}", "free some space, or set FLYWHEEL_HOME elsewhere")
+    return Check(
+        "disk",
+        free > 5 * _GIB,
+        f"{free / _GIB:.1f} GiB free at {at}",
+        "free some space, or set FLYWHEEL_HOME elsewhere",
+    )
 
 
 def _threads(settings: Settings) -> Check:
     cores = len(os.sched_getaffinity(0))
-    return Check("threads", settings.threads <= cores, f"{settings.threads} threads on {cores} cores", f"set FLYWHEEL_THREADS={cores}")
+    return Check(
+        "threads",
+        settings.threads <= cores,
+        f"{settings.threads} threads on {cores} cores",
+        f"set FLYWHEEL_THREADS={cores}",
+    )
 
 
 def _sqlite() -> Check:
     version = sqlite3.sqlite_version_info
-    return Check("sqlite", version >= (3, 35), f"SQLite {sqlite3.sqlite_version}", "use a Python built with SQLite 3.35 or newer")
+    return Check(
+        "sqlite", version >= (3, 35), f"SQLite {sqlite3.sqlite_version}", "use a Python built with SQLite 3.35 or newer"
+    )
 
 
 def _guarded(name: str, look: Callable[[], str]) -> Check:

@@ -45,7 +45,13 @@ def run_job(
     job = defs.resolve_job_def(name)
     run_id = make_new_run_id()
     follow = _Follower(on, run_id, screen)
-    arguments: dict[str, Any] = {"instance": on, "partition_key": key, "run_id": run_id, "raise_on_error": False, "run_config": _QUIET}
+    arguments: dict[str, Any] = {
+        "instance": on,
+        "partition_key": key,
+        "run_id": run_id,
+        "raise_on_error": False,
+        "run_config": _QUIET,
+    }
     if stages:
         arguments["asset_selection"] = [dg.AssetKey(stage) for stage in stages]
     if screen is None:
@@ -86,7 +92,9 @@ def _line(name: str, metadata: Any) -> str:
 
 
 def _failed(on: dg.DagsterInstance, run_id: str, job: str, screen: Screen | None) -> FlywheelError:
-    failures = on.all_logs(run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION})
+    failures = on.all_logs(
+        run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+    )
     for entry in failures:
         event = entry.get_dagster_event()
         if event.event_type == dg.DagsterEventType.STEP_FAILURE:
@@ -99,5 +107,7 @@ def _failed(on: dg.DagsterInstance, run_id: str, job: str, screen: Screen | None
                 what, remedy = said.split("\n  -> ", 1)
                 return FlywheelError(what, where=where, remedy=remedy)
             log = f", or {screen.log}" if screen else ""
-            return FlywheelError(said, where=where, remedy=f"see the run in `make ui`{log}; then rematerialize that stage")
+            return FlywheelError(
+                said, where=where, remedy=f"see the run in `make ui`{log}; then rematerialize that stage"
+            )
     return FlywheelError(f"{job} failed", where=f"run {run_id}", remedy="see the run in `make ui`")

@@ -32,7 +32,10 @@ def _workflow(settings: Settings, lake: Lake, workflow: str) -> dict[str, Any]:
         "batch": None,
     }
     if not weeks:
-        return {**entry, "next": f"lay traces into {settings.inbox(workflow)}, then: flywheel run --workflow {workflow} --week MONDAY"}
+        return {
+            **entry,
+            "next": f"lay traces into {settings.inbox(workflow)}, then: flywheel run --workflow {workflow} --week MONDAY",
+        }
     week = weeks[-1]
     written = set(lineage.filter(lineage["week"] == week)["table_name"])
     entry["stages_done"] = [stage for stage in STAGES if stage in written]

@@ -11,7 +11,10 @@ from flywheel.report.facts import WeekFacts
 
 def stage_table(facts: WeekFacts) -> Table:
     """A row a stage: rows in, rows out, seconds of its last real run."""
-    table = Table(title=f"{facts.workflow}, week of {facts.week}" + (" (simulated customers and experts)" if facts.simulated else ""))
+    table = Table(
+        title=f"{facts.workflow}, week of {facts.week}"
+        + (" (simulated customers and experts)" if facts.simulated else "")
+    )
     table.add_column("stage")
     for name in ("rows in", "rows out", "seconds"):
         table.add_column(name, justify="right")
@@ -31,8 +34,16 @@ def verdict_lines(facts: WeekFacts) -> RenderableType:
     for label, arm in (("before", "incumbent"), ("after", "candidate")):
         if decision[f"{arm}_success"] is not None:
             success, low, high = (decision[f"{arm}_{name}"] for name in ("success", "low", "high"))
-            lines.append(Text(f"benchmark {label:<7}{success:6.1%}  (95 % interval {low:.1%} to {high:.1%}, {decision['cases']} cases)"))
-    style = {"PROMOTE": "bold green", "REJECT": "bold red", "INVALID": "bold red"}.get(decision["verdict"], "bold yellow")
-    lines.append(Text.assemble("verdict         ", (decision["verdict"], style), f", serving {decision['served_adapter_id']}"))
+            lines.append(
+                Text(
+                    f"benchmark {label:<7}{success:6.1%}  (95 % interval {low:.1%} to {high:.1%}, {decision['cases']} cases)"
+                )
+            )
+    style = {"PROMOTE": "bold green", "REJECT": "bold red", "INVALID": "bold red"}.get(
+        decision["verdict"], "bold yellow"
+    )
+    lines.append(
+        Text.assemble("verdict         ", (decision["verdict"], style), f", serving {decision['served_adapter_id']}")
+    )
     lines += [Text(f"  - {reason}") for reason in json.loads(decision["reasons"])]
     return Group(*lines)

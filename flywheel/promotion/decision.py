@@ -38,7 +38,9 @@ def _tools_called(messages: list[dict[str, Any]], indices: list[int]) -> set[str
     return {call["function"]["name"] for index in indices for call in messages[index].get("tool_calls") or []}
 
 
-def judge(results: pl.DataFrame, cases: list[Case], corrections: pl.DataFrame, pack: Pack, *, incumbent: str) -> Judgement:
+def judge(
+    results: pl.DataFrame, cases: list[Case], corrections: pl.DataFrame, pack: Pack, *, incumbent: str
+) -> Judgement:
     """Recompute the decision from the tables; a week without results (banked) is inconclusive by definition."""
     if not results.height:
         decision = Decision("INCONCLUSIVE", ["banked: too few new corrections, nothing was trained or evaluated"])

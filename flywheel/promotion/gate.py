@@ -64,7 +64,9 @@ def decide(evidence: Evidence, rules: Rules) -> Decision:
     if invalid:
         return Decision("INVALID", invalid)
     pairs = _pairs(evidence)
-    overall = paired_difference(pairs["candidate"].to_list(), pairs["incumbent"].to_list(), pairs["case_cluster"].to_list())
+    overall = paired_difference(
+        pairs["candidate"].to_list(), pairs["incumbent"].to_list(), pairs["case_cluster"].to_list()
+    )
     clusters = pairs["case_cluster"].to_list()
     candidate = clustered_rate(pairs["candidate"].to_list(), clusters)
     incumbent = clustered_rate(pairs["incumbent"].to_list(), clusters)
@@ -91,7 +93,9 @@ def _invalidity(evidence: Evidence) -> list[str]:
             return [f"there are no results of the {name}"]
         errors = rows["infra_error"].count()
         if errors > MAXIMUM_INFRA_SHARE * rows.height:
-            reasons.append(f"{errors} of {rows.height} cases of the {name} ended in a server or network error (allowed: 2 %)")
+            reasons.append(
+                f"{errors} of {rows.height} cases of the {name} ended in a server or network error (allowed: 2 %)"
+            )
         missing = rows.filter(pl.col("success").is_null() & pl.col("infra_error").is_null()).height
         if missing:
             reasons.append(f"{missing} of {rows.height} cases of the {name} have no score")
@@ -110,7 +114,9 @@ def _pairs(evidence: Evidence) -> pl.DataFrame:
     """One row a case both arms completed: case_id, case_cluster, category, candidate, incumbent (booleans)."""
     keys = ["case_id", "case_cluster", "category"]
     one = evidence.candidate.filter(pl.col("success").is_not_null()).select(*keys, pl.col("success").alias("candidate"))
-    other = evidence.incumbent.filter(pl.col("success").is_not_null()).select("case_id", pl.col("success").alias("incumbent"))
+    other = evidence.incumbent.filter(pl.col("success").is_not_null()).select(
+        "case_id", pl.col("success").alias("incumbent")
+    )
     return one.join(other, on="case_id").sort("case_id")
 
 
@@ -178,7 +184,9 @@ def _verdict(
         f"{overall.mean:+.1%} over {overall.n} cases in {overall.clusters} clusters "
         f"(one-sided 95 % bounds {overall.lower:+.1%} to {overall.upper:+.1%}; {overall.fixed} fixed, {overall.broken} broken)"
     )
-    worse = [f"{name}: {v['broken']} broken, {v['fixed']} fixed of {v['n']}" for name, v in categories.items() if v["worse"]]
+    worse = [
+        f"{name}: {v['broken']} broken, {v['fixed']} fixed of {v['n']}" for name, v in categories.items() if v["worse"]
+    ]
     if floors.broken:
         return "REJECT", [*floors.broken, f"overall {numbers}"]
     if overall.upper < 0:
@@ -190,7 +198,10 @@ def _verdict(
     if overall.lower > -rules.margin and targeted.gained:
         return "PROMOTE", [f"not inferior within {rules.margin:.0%}: {numbers}", targeted.reason]
     if overall.lower > -rules.margin:
-        return "INCONCLUSIVE", [f"not inferior within {rules.margin:.0%}, but no targeted gain: {numbers}", targeted.reason]
+        return "INCONCLUSIVE", [
+            f"not inferior within {rules.margin:.0%}, but no targeted gain: {numbers}",
+            targeted.reason,
+        ]
     return "INCONCLUSIVE", [f"neither better nor not inferior within {rules.margin:.0%}: {numbers}", targeted.reason]
 
 

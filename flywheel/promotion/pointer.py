@@ -32,7 +32,9 @@ def may_move(log: pl.DataFrame, week: str) -> bool:
     return log.filter(pl.col("week") > week).height == 0
 
 
-def entry(week: str, decision_id: str, verdict: str, previous: str, served: str, decided_at: datetime) -> dict[str, Any]:
+def entry(
+    week: str, decision_id: str, verdict: str, previous: str, served: str, decided_at: datetime
+) -> dict[str, Any]:
     """A PROMOTION_LOG row without the workflow; the id makes the same decision appear once."""
     return {
         "entry_id": sha256_of([week, decision_id, previous, served])[:16],

@@ -61,7 +61,9 @@ def _line(lake: Lake, table: str, workflow: str, week: str) -> StageLine:
     written = lake.lineage(table, workflow=workflow, week=week)
     if written is None:
         return StageLine(table, None, None, None)
-    return StageLine(table, sum(_rows(lake, source, workflow, week) for source in _MADE_FROM[table]), written.rows, written.seconds)
+    return StageLine(
+        table, sum(_rows(lake, source, workflow, week) for source in _MADE_FROM[table]), written.rows, written.seconds
+    )
 
 
 def _rows(lake: Lake, source: str, workflow: str, week: str) -> int:

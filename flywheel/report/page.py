@@ -54,11 +54,14 @@ def _table(header: list[str], rows: list[list[Any]], numbers: int = 0) -> str:
 
     def cells(tag: str, values: list[Any]) -> str:
         return "".join(
-            f'<{tag}{" class=number" if index >= first_number else ""}>{_text(value)}</{tag}>' for index, value in enumerate(values)
+            f"<{tag}{' class=number' if index >= first_number else ''}>{_text(value)}</{tag}>"
+            for index, value in enumerate(values)
         )
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{cells("th", header)}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table><thead><tr>{cells("th", header)}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _simulated(facts: WeekFacts) -> str:
@@ -82,7 +85,11 @@ def _evaluation(facts: WeekFacts) -> str:
         return ""
     rows = success_rows(results)
     cells = [
-        [row["category"].replace("_", " "), row["n"], *(f"{e:.1%} ({low:.0%} to {high:.0%})" for e, low, high in (row["incumbent"], row["candidate"]))]
+        [
+            row["category"].replace("_", " "),
+            row["n"],
+            *(f"{e:.1%} ({low:.0%} to {high:.0%})" for e, low, high in (row["incumbent"], row["candidate"])),
+        ]
         for row in rows
     ]
     return f"<h2>Benchmark</h2>{plots.success_by_category(rows)}{_table(['category', 'cases', 'incumbent', 'candidate'], cells, 3)}"
@@ -103,7 +110,11 @@ def _failures(facts: WeekFacts) -> str:
     clusters = Counter(failures["failure_cluster"])
     refused = facts.tables["quarantined_records"].height
     share = f"{failures.height} of {traces.height} runs failed ({failures.height / traces.height:.0%}); {refused} inbox lines were refused."
-    return f"<h2>Failures</h2><p>{_text(share)}</p>{plots.counts(list(clusters.items()), 'runs')}" if clusters else f"<h2>Failures</h2><p>{_text(share)}</p>"
+    return (
+        f"<h2>Failures</h2><p>{_text(share)}</p>{plots.counts(list(clusters.items()), 'runs')}"
+        if clusters
+        else f"<h2>Failures</h2><p>{_text(share)}</p>"
+    )
 
 
 def _training(facts: WeekFacts) -> str:
@@ -115,7 +126,10 @@ def _training(facts: WeekFacts) -> str:
         ["adapter", row["adapter_id"]],
         ["supervised rows, presentations", f"{row['sft_rows']}, {row['sft_presentations']}"],
         ["preference pairs", row["preference_rows"]],
-        ["pairs preferred after DPO", "none" if row["preference_accuracy"] is None else f"{row['preference_accuracy']:.0%}"],
+        [
+            "pairs preferred after DPO",
+            "none" if row["preference_accuracy"] is None else f"{row['preference_accuracy']:.0%}",
+        ],
         ["training seconds", f"{row['seconds']:.0f}"],
     ]
     return f"<h2>Training</h2>{plots.loss_curve(json.loads(row['log']))}{_table(['what', 'value'], rows, 1)}"
@@ -127,7 +141,11 @@ def _examples(facts: WeekFacts) -> str:
     for row in corrected.iter_rows(named=True):
         right = json.loads(row["messages"])[row["first_bad_message_index"]]
         rows.append([row["failure_cluster"], _step(json.loads(row["rejected_message"])), _step(right)])
-    return f"<h2>Corrections, some examples</h2>{_table(['cluster', 'the model wrote', 'corrected to'], rows)}" if rows else ""
+    return (
+        f"<h2>Corrections, some examples</h2>{_table(['cluster', 'the model wrote', 'corrected to'], rows)}"
+        if rows
+        else ""
+    )
 
 
 def _step(message: dict[str, Any]) -> str:

@@ -55,10 +55,18 @@ def loss_curve(log: Sequence[dict[str, Any]]) -> str:
     """Training loss by step, supervised stage and preference stage beside each other."""
     stages = [stage for stage in ("SFT", "DPO") if any(entry["stage"] == stage for entry in log)]
     figure = Figure(figsize=(7.2, 2.2))
-    all_axes = figure.subplots(1, len(stages), squeeze=False, width_ratios=[3 if stage == "SFT" else 1 for stage in stages])[0]
+    all_axes = figure.subplots(
+        1, len(stages), squeeze=False, width_ratios=[3 if stage == "SFT" else 1 for stage in stages]
+    )[0]
     for axes, stage in zip(all_axes, stages, strict=True):
         entries = [entry for entry in log if entry["stage"] == stage]
-        axes.plot([entry["step"] for entry in entries], [entry["loss"] for entry in entries], color=GOOD, marker=".", linewidth=1.4)
+        axes.plot(
+            [entry["step"] for entry in entries],
+            [entry["loss"] for entry in entries],
+            color=GOOD,
+            marker=".",
+            linewidth=1.4,
+        )
         axes.set_title(stage, color=INK, fontsize=10)
         axes.set_xlabel("step", color=INK, fontsize=9)
         axes.tick_params(colors=INK, labelsize=8)

@@ -48,7 +48,13 @@ class ChatClient:
         await self._http.aclose()
 
     async def step(
-        self, model: str, messages: list[Message], tools: list[dict[str, Any]], *, max_tokens: int, call_prefix: str = "call"
+        self,
+        model: str,
+        messages: list[Message],
+        tools: list[dict[str, Any]],
+        *,
+        max_tokens: int,
+        call_prefix: str = "call",
     ) -> ModelStep:
         """The next assistant message, greedy, tool choice `auto`; raises httpx.HTTPError on server or network errors."""
         body = {

@@ -24,7 +24,9 @@ async def check_prompt_parity(
         served = (await client.step(BASE, history, tools, max_tokens=1)).prompt_ids
         ours = renderer.prompt_ids(history, tools)
         if served != ours:
-            first = next((i for i, (a, b) in enumerate(zip(served, ours, strict=False)) if a != b), min(len(served), len(ours)))
+            first = next(
+                (i for i, (a, b) in enumerate(zip(served, ours, strict=False)) if a != b), min(len(served), len(ours))
+            )
             raise FlywheelError(
                 f"served and trained prompts differ from token {first} on: "
                 f"served …{renderer.decode(served[max(0, first - 5) : first + 10])!r}, "

@@ -76,7 +76,9 @@ def clustered_standard_error(values: np.ndarray, clusters: Sequence[str]) -> flo
     return float(math.sqrt(groups / (groups - 1) * (sums**2).sum()) / len(values))
 
 
-def paired_difference(candidate: Sequence[bool], incumbent: Sequence[bool], clusters: Sequence[str]) -> PairedDifference:
+def paired_difference(
+    candidate: Sequence[bool], incumbent: Sequence[bool], clusters: Sequence[str]
+) -> PairedDifference:
     """Clustered paired comparison of two arms on the same cases, in the same order; needs at least one case."""
     one, other = np.asarray(candidate, dtype=float), np.asarray(incumbent, dtype=float)
     difference = one - other
@@ -84,10 +86,9 @@ def paired_difference(candidate: Sequence[bool], incumbent: Sequence[bool], clus
     mean = float(difference.mean())
     error = clustered_standard_error(difference, clusters)
     fixed, broken = int((difference > 0).sum()), int((difference < 0).sum())
-    if not error and difference.any():
-        half = 1.0  # one cluster, or clusters that all moved alike: nothing can be said about another one
-    else:
-        half = float(stats.t.ppf(CONFIDENCE, max(1, groups - 1))) * error
+    # One cluster, or clusters that all moved alike: nothing can be said about another one.
+    unknowable = not error and bool(difference.any())
+    half = 1.0 if unknowable else float(stats.t.ppf(CONFIDENCE, max(1, groups - 1))) * error
     return PairedDifference(mean, mean - half, mean + half, error, len(difference), groups, fixed, broken)
 
 

@@ -62,7 +62,9 @@ def read_inbox(
     Raises FlywheelError when the inbox does not exist.
     """
     if not inbox.is_dir():
-        raise FlywheelError("there is no inbox", where=str(inbox), remedy="make that folder and lay production's logs in it")
+        raise FlywheelError(
+            "there is no inbox", where=str(inbox), remedy="make that folder and lay production's logs in it"
+        )
     first_read = dict(zip(ledger["source_file"], ledger["first_read_week"], strict=True))
     reading = InboxReading()
     seen: set[str] = set()
@@ -140,7 +142,9 @@ def _parse(line: _Line) -> Trace:
         text = line.data.decode("utf-8")
     except UnicodeDecodeError as error:
         if line.data.startswith(b"\x1f\x8b"):
-            raise Refused("damaged_gzip", "the file's compressed data ends early or is damaged", "send the file again") from None
+            raise Refused(
+                "damaged_gzip", "the file's compressed data ends early or is damaged", "send the file again"
+            ) from None
         raise Refused("invalid_utf8", f"byte {error.start} is no UTF-8", "write the log as UTF-8") from None
     try:
         return read_line(text)

@@ -57,7 +57,9 @@ class Trace(NamedTuple):
             "messages": canonical_json(self.messages),
             "assistant_steps": len(assistant),
             "tool_calls": sum(len(message.get("tool_calls") or []) for message in assistant),
-            "tool_errors": sum(message["role"] == "tool" and tool_error(message) is not None for message in self.messages),
+            "tool_errors": sum(
+                message["role"] == "tool" and tool_error(message) is not None for message in self.messages
+            ),
             "outcome_status": self.outcome_status,
             "feedback_score": self.feedback_score,
             "feedback_comment": self.feedback_comment,

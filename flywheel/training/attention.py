@@ -43,7 +43,11 @@ def shared_prefix_attention(
     sizes = [end - start for start, end in zip((0, *ends), ends, strict=False)]
     # One split each, not a slice a segment: the gradient of a slice is a whole tensor of zeros around it.
     queries, keys, values = (tensor.split(sizes, dim=2) for tensor in (query, key, value))
-    parts = [scaled_dot_product_attention(queries[0], keys[0], values[0], is_causal=True, scale=scaling)] if sizes[0] else []
+    parts = (
+        [scaled_dot_product_attention(queries[0], keys[0], values[0], is_causal=True, scale=scaling)]
+        if sizes[0]
+        else []
+    )
     for size, own_query, own_key, own_value in zip(sizes[1:], queries[1:], keys[1:], values[1:], strict=True):
         visible = torch.ones(size, sizes[0] + size, dtype=torch.bool).tril(sizes[0])
         together = (torch.cat([keys[0], own_key], dim=2), torch.cat([values[0], own_value], dim=2))

@@ -98,7 +98,9 @@ def make_tiny_random(cache: Path, corpus: Path) -> Path:
             tie_word_embeddings=True, bos_token_id=tokenizer.token_to_id("<|im_start|>"), eos_token_id=end,
             pad_token_id=end, initializer_range=0.05,
         )  # fmt: skip
-        LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+        model = LlamaForCausalLM(config)
+        torch.nn.Module.to(model, dtype=torch.bfloat16)
+        model.save_pretrained(folder)
         return _finish(folder, cache, "tiny-random", "seeded random weights: learns patterns, knows nothing")
     finally:
         shutil.rmtree(work, ignore_errors=True)

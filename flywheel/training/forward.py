@@ -11,6 +11,7 @@ import torch
 
 from flywheel.training.collate import Pack
 
+
 def target_log_probabilities(model: Any, pack: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """(T,) natural log-probability of each target token under `model` (a causal LM, PEFT-wrapped or not).
 

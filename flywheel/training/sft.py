@@ -19,7 +19,9 @@ from flywheel.training.spec import SftRow, TrainSpec
 class SharedPrefixSFTTrainer(SFTTrainer):
     """SFTTrainer whose batch is one pack; the loss is the mean over its target tokens."""
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """Mean negative log-likelihood of the pack's target tokens."""
         del num_items_in_batch  # one pack is one batch: nothing is accumulated
         loss = -target_log_probabilities(model, inputs).mean()
@@ -33,13 +35,17 @@ def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return as_inputs(pack(segments))
 
 
-def train_sft(spec: TrainSpec, rows: Sequence[SftRow], scratch: Path, callback: TrainerCallback) -> SharedPrefixSFTTrainer:
+def train_sft(
+    spec: TrainSpec, rows: Sequence[SftRow], scratch: Path, callback: TrainerCallback
+) -> SharedPrefixSFTTrainer:
     """Train a fresh LoRA adapter on the pinned base; the trainer with the trained PEFT model comes back.
 
     All-linear plain LoRA: anything else (DoRA, added tokens) cannot be served by vLLM.
     """
     attention.register()
-    model = AutoModelForCausalLM.from_pretrained(spec.base_model, dtype=torch.bfloat16, attn_implementation=attention.NAME)
+    model = AutoModelForCausalLM.from_pretrained(
+        spec.base_model, dtype=torch.bfloat16, attn_implementation=attention.NAME
+    )
     dataset = Dataset.from_list(
         [
             {

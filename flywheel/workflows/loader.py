@@ -114,7 +114,7 @@ def _load_tools(file: Path) -> list[dict[str, Any]]:
 def _check_tool(tool: Any, number: int, seen: set[str], file: Path, text: str) -> None:
     function = tool.get("function") if isinstance(tool, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+    if not isinstance(function, dict) or not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
         remedy = "give it a function.name of letters, digits, _ . -"
         raise FlywheelError(f"tool {number} has no usable name", where=str(file), remedy=remedy)
     line = next((n for n, content in enumerate(text.splitlines(), 1) if f'"{name}"' in content), 1)

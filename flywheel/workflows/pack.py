@@ -17,7 +17,7 @@ class Decoding(_Strict):
     """How production chooses tokens; the gate judges under the same mode."""
 
     mode: Literal["greedy_auto"] = "greedy_auto"
-    max_tokens: int = Field(96, ge=1, le=4096)
+    max_tokens: int = Field(default=96, ge=1, le=4096)
 
 
 class Gate(_Strict):
@@ -26,47 +26,47 @@ class Gate(_Strict):
     `margin` is the non-inferiority margin (0 to 1) and is fixed when the benchmark freezes; `floors` are absolute.
     """
 
-    margin: float = Field(0.08, gt=0, lt=1)
+    margin: float = Field(default=0.08, gt=0, lt=1)
     floors: dict[str, float] = {"schema_valid_rate": 0.9}
 
 
 class Batch(_Strict):
     """How much is handed to the experts each week."""
 
-    max_items: int = Field(72, ge=1)
-    random_slice: int = Field(4, ge=0)
-    minutes: float = Field(240, gt=0)
-    minutes_per_item: float = Field(3, gt=0)
+    max_items: int = Field(default=72, ge=1)
+    random_slice: int = Field(default=4, ge=0)
+    minutes: float = Field(default=240, gt=0)
+    minutes_per_item: float = Field(default=3, gt=0)
 
 
 class LearnWhen(_Strict):
     """When a week trains: at least so many newly accepted corrections, else it is banked."""
 
-    min_accepted: int = Field(8, ge=1)
+    min_accepted: int = Field(default=8, ge=1)
 
 
 class Training(_Strict):
     """Hyper-parameters of the weekly adapter; see `flywheel.training.spec` for what each does."""
 
-    lora_rank: int = Field(16, ge=1, le=64)
-    lora_alpha: int = Field(32, ge=1)
-    sft_learning_rate: float = Field(1e-3, gt=0)
-    sft_presentations: int = Field(480, ge=1)
-    sft_max_epochs: int = Field(3, ge=1)
-    rows_per_pack: int = Field(16, ge=1)
-    dpo_learning_rate: float = Field(2e-5, gt=0)
-    dpo_pairs: int = Field(32, ge=0)
-    dpo_pairs_per_pack: int = Field(8, ge=1)
-    dpo_beta: float = Field(0.1, gt=0)
-    max_prompt_tokens: int = Field(2048, ge=16)
+    lora_rank: int = Field(default=16, ge=1, le=64)
+    lora_alpha: int = Field(default=32, ge=1)
+    sft_learning_rate: float = Field(default=1e-3, gt=0)
+    sft_presentations: int = Field(default=480, ge=1)
+    sft_max_epochs: int = Field(default=3, ge=1)
+    rows_per_pack: int = Field(default=16, ge=1)
+    dpo_learning_rate: float = Field(default=2e-5, gt=0)
+    dpo_pairs: int = Field(default=32, ge=0)
+    dpo_pairs_per_pack: int = Field(default=8, ge=1)
+    dpo_beta: float = Field(default=0.1, gt=0)
+    max_prompt_tokens: int = Field(default=2048, ge=16)
     seed: int = 0
 
 
 class Evaluation(_Strict):
     """How the benchmark is run."""
 
-    concurrency: int = Field(16, ge=1)
-    repeat_cases: int = Field(60, ge=0)
+    concurrency: int = Field(default=16, ge=1)
+    repeat_cases: int = Field(default=60, ge=0)
 
 
 class WorkflowSettings(_Strict):
@@ -78,7 +78,7 @@ class WorkflowSettings(_Strict):
     model_family: Literal["chatml_hermes"] = "chatml_hermes"
     qa_mode: Literal["three", "two"] = "three"
     release: Literal["approval", "automatic"] = "approval"
-    max_model_len: int = Field(2048, ge=128)
+    max_model_len: int = Field(default=2048, ge=128)
     decoding: Decoding = Decoding()
     gate: Gate = Gate()
     batch: Batch = Batch()

@@ -10,7 +10,9 @@ from flywheel.workflows.pack import Pack
 
 @pytest.fixture(scope="module")
 def registry(pack: Pack) -> pl.DataFrame:
-    return pl.DataFrame([row for case in load_cases(pack.folder / "benchmark", pack.tools) for row in fingerprints(case)])
+    return pl.DataFrame(
+        [row for case in load_cases(pack.folder / "benchmark", pack.tools) for row in fingerprints(case)]
+    )
 
 
 def leak(registry: pl.DataFrame, text: str, conversation: str = "mine"):
@@ -26,17 +28,19 @@ def test_every_planted_case_is_caught(pack: Pack, registry: pl.DataFrame):
 @pytest.mark.parametrize(
     "text",
     [
-        "Curious whether B77777 is moving.",
-        "hello, curious whether order B77777 is moving now?",
-        "CURIOUS   whether Z1 is moving",
-        "Could C12345 be annulled? You see, my cousin clicked by mistake.\nthanks",
+        "Please tell me the status of B77777.",
+        "hello, please tell me the status of order B77777 now",
+        "PLEASE   tell me the status of Z1",
+        "Order C12345 shall be cancelled, my cat stepped on the keyboard.\nthanks",
     ],
 )
 def test_twins_with_another_number_or_around_it_are_caught(registry: pl.DataFrame, text: str):
     assert leak(registry, text)
 
 
-@pytest.mark.parametrize("text", ["status A12345", "thanks a lot", "", "my kettle A1 leaks and I would like to know who repairs such things"])
+@pytest.mark.parametrize(
+    "text", ["status A12345", "thanks a lot", "", "my kettle A1 leaks and I would like to know who repairs such things"]
+)
 def test_other_texts_are_not(registry: pl.DataFrame, text: str):
     assert leak(registry, text) == []
 

@@ -2,7 +2,6 @@
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from flywheel.benchmark.matchers import Call, equal, match_arguments, match_calls, matches
 from flywheel_tests.toolcalls.test_arguments import VALUES
@@ -46,7 +45,9 @@ def test_missing_extra_and_omittable_parameters():
 
 def test_calls_match_in_any_order_by_the_best_pairing():
     expected = [("f", {"x": {"ignore": True}}), ("f", {"x": {"exact": 1}})]
-    assert match_calls(expected, [Call("f", {"x": 1}), Call("f", {"x": 2})]).arguments, "greedy pairing would give 1 away"
+    assert match_calls(expected, [Call("f", {"x": 1}), Call("f", {"x": 2})]).arguments, (
+        "greedy pairing would give 1 away"
+    )
     assert not match_calls(expected, [Call("f", {"x": 3}), Call("f", {"x": 2})]).arguments
     other = match_calls(expected, [Call("f", {"x": 1}), Call("g", {})])
     assert not other.selection and "g" in str(other.reason)

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from flywheel.chat import Renderer
 from flywheel.workflows.pack import Pack
 
-CALL = {"id": "c1", "type": "function", "function": {"name": "get_order", "arguments": '{"order_id": "Ä-1", "n": 1.50}'}}
+CALL = {
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "get_order", "arguments": '{"order_id": "Ä-1", "n": 1.50}'},
+}
 HISTORY = [
     {"role": "system", "content": "You help."},
     {"role": "user", "content": "Where is Ä-1?"},
@@ -46,12 +50,17 @@ def test_the_target_ends_with_the_end_of_turn_and_nothing_after_it(renderer: Ren
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60),
+)
 def test_prompt_ids_are_a_prefix_of_the_whole_for_any_text(renderer: Renderer, pack: Pack, said: str, answer: str):
     history = [{"role": "system", "content": "x"}, {"role": "user", "content": said}]
     step = renderer.step(history, {"role": "assistant", "content": "k " + answer}, pack.tools)
     assert step.prompt_ids == renderer.prompt_ids(history, pack.tools)
-    whole = renderer.text([*history, {"role": "assistant", "content": "k " + answer}], pack.tools, add_generation_prompt=False)
+    whole = renderer.text(
+        [*history, {"role": "assistant", "content": "k " + answer}], pack.tools, add_generation_prompt=False
+    )
     assert renderer.decode([*step.prompt_ids, *step.target_ids]) == whole.removesuffix("\n")
 
 

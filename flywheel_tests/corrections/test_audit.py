@@ -5,14 +5,18 @@ import pytest
 from flywheel.corrections.audit import chance_of_acceptance, draw, operating_curve, sample_size
 
 
-@pytest.mark.parametrize(("lot", "share", "expected"), [(100, 0.05, 37), (100, 0.1, 20), (200, 0.05, 41), (50, 0.1, 18), (500, 0.1, 22)])
+@pytest.mark.parametrize(
+    ("lot", "share", "expected"), [(100, 0.05, 37), (100, 0.1, 20), (200, 0.05, 41), (50, 0.1, 18), (500, 0.1, 22)]
+)
 def test_sample_sizes_are_those_of_the_hypergeometric_plan(lot: int, share: float, expected: int):
     assert sample_size(lot, defective_share=share) == expected
 
 
 def test_chances_of_a_lot_of_four():
     assert chance_of_acceptance(4, 1, 2) == pytest.approx(0.5)
-    assert chance_of_acceptance(4, 0, 4) == 1 and chance_of_acceptance(4, 1, 4) == 0 and chance_of_acceptance(4, 4, 0) == 1
+    assert (
+        chance_of_acceptance(4, 0, 4) == 1 and chance_of_acceptance(4, 1, 4) == 0 and chance_of_acceptance(4, 4, 0) == 1
+    )
 
 
 def test_the_curve_falls_and_the_draw_is_seeded_by_the_lot():

@@ -41,7 +41,11 @@ def test_the_database_refuses_changes_deletions_and_a_second_role(store: EventSt
     batch = opened(store)
     store.append(batch, Event("i", "claim", "ann"))
     with sqlite3.connect(tmp_path / "qa" / "desk.sqlite") as raw:
-        for statement in ("UPDATE events SET actor = 'bob'", "DELETE FROM events", "INSERT INTO roles VALUES ('i', 'ann', 'reviewer')"):
+        for statement in (
+            "UPDATE events SET actor = 'bob'",
+            "DELETE FROM events",
+            "INSERT INTO roles VALUES ('i', 'ann', 'reviewer')",
+        ):
             with pytest.raises(sqlite3.IntegrityError):
                 raw.execute(statement)
 

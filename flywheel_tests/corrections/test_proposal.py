@@ -32,7 +32,10 @@ def test_a_right_proposal_passes(pack: Pack):
         (RIGHT._replace(messages=[ORIGINAL[0], call({"order_id": 1})]), "is not of type"),
         (RIGHT._replace(messages=[ORIGINAL[0], call({}, "get_weather")]), "no tool named"),
         (RIGHT._replace(messages=[ORIGINAL[0], {"role": "assistant", "content": ""}]), "neither says nor calls"),
-        (RIGHT._replace(messages=[*RIGHT.messages, {"role": "tool", "tool_call_id": "z", "content": ""}]), "no message made"),
+        (
+            RIGHT._replace(messages=[*RIGHT.messages, {"role": "tool", "tool_call_id": "z", "content": ""}]),
+            "no message made",
+        ),
     ],
 )
 def test_each_problem_is_said(pack: Pack, proposal: Proposal, said: str):

@@ -19,7 +19,12 @@ TO_REVIEW = [("claim", "ann"), ("submit", "ann", FIX), ("check", "system", {"pro
 
 def test_the_straight_way_ends_accepted():
     state = fold(events(*TO_REVIEW, ("accept", "rob")))
-    assert (state.status, state.annotator, state.reviewer, state.accepted_at) == ("accepted", "ann", "rob", "2026-01-06")
+    assert (state.status, state.annotator, state.reviewer, state.accepted_at) == (
+        "accepted",
+        "ann",
+        "rob",
+        "2026-01-06",
+    )
 
 
 def test_a_hard_failure_goes_straight_back_and_is_no_return():
@@ -45,7 +50,10 @@ def test_a_dispute_is_settled_by_a_third_person_with_a_note():
         ([("submit", "ann", FIX)], "not possible while the item is queued"),
         ([("claim", "ann"), ("submit", "bob", FIX)], "is not the item's annotator"),
         ([*TO_REVIEW, ("drop", "rob")], "cannot drop a correction"),
-        ([("claim", "ann"), ("submit", "ann", {"unfixable": "no truth"}), *TO_REVIEW[2:], ("accept", "rob")], "no correction to accept"),
+        (
+            [("claim", "ann"), ("submit", "ann", {"unfixable": "no truth"}), *TO_REVIEW[2:], ("accept", "rob")],
+            "no correction to accept",
+        ),
     ],
 )
 def test_broken_rules_are_named(steps: list[tuple], said: str):
@@ -68,7 +76,18 @@ def test_a_failed_lot_is_looked_at_by_someone_else():
 
 KINDS = ["claim", "give_back", "submit", "check", "start_review", "accept", "return", "dispute", "start_adjudication", "uphold",
          "drop", "audit", "reopen", "release"]  # fmt: skip
-PAYLOADS = st.sampled_from([{}, FIX, {"problems": []}, {"problems": ["x"]}, {"note": "n"}, {"verdict": "passed"}, {"verdict": "failed"}, {"unfixable": "x"}])
+PAYLOADS = st.sampled_from(
+    [
+        {},
+        FIX,
+        {"problems": []},
+        {"problems": ["x"]},
+        {"note": "n"},
+        {"verdict": "passed"},
+        {"verdict": "failed"},
+        {"unfixable": "x"},
+    ]
+)
 
 
 @settings(max_examples=400, deadline=None)
@@ -84,7 +103,12 @@ def test_no_history_gives_one_person_two_roles_and_replay_equals_state(steps: li
             continue
         state = apply(state, event)
         kept.append(event)
-        for role, holder in (("annotator", state.annotator), ("reviewer", state.reviewer), ("adjudicator", state.adjudicator), ("auditor", state.auditor)):
+        for role, holder in (
+            ("annotator", state.annotator),
+            ("reviewer", state.reviewer),
+            ("adjudicator", state.adjudicator),
+            ("auditor", state.auditor),
+        ):
             if holder:
                 roles.setdefault(role, set()).add(holder)
         if state.status == "accepted":

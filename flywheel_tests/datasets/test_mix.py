@@ -18,13 +18,17 @@ from flywheel.workflows.pack import Pack
 
 @pytest.fixture(scope="module")
 def registry(pack: Pack) -> pl.DataFrame:
-    return pl.DataFrame([row for case in load_cases(pack.folder / "benchmark", pack.tools) for row in fingerprints(case)])
+    return pl.DataFrame(
+        [row for case in load_cases(pack.folder / "benchmark", pack.tools) for row in fingerprints(case)]
+    )
 
 
 def step(pack: Pack, text: str, answer: str = "ok", week: str | None = "2026-01-05", conversation: str = "k") -> Step:
     history = [{"role": "system", "content": pack.system}, {"role": "user", "content": text}]
     target = {"role": "assistant", "content": answer}
-    return Step("correction", "c", week, conversation, "f", 2, pack.tools, history, target, "qa_three", "simulated", "three")
+    return Step(
+        "correction", "c", week, conversation, "f", 2, pack.tools, history, target, "qa_three", "simulated", "three"
+    )
 
 
 def correction(pack: Pack, **changes) -> dict:
@@ -38,8 +42,10 @@ def correction(pack: Pack, **changes) -> dict:
     }  # fmt: skip
 
 
-def test_read_is_kept_plus_left_out_and_rows_fit_the_table(pack: Pack, registry: pl.DataFrame, renderer: Renderer, lake: Lake):
-    steps = [step(pack, "status A1"), step(pack, "status A1"), step(pack, "long " * 3000), step(pack, "Curious whether B1 is moving."),
+def test_read_is_kept_plus_left_out_and_rows_fit_the_table(
+    pack: Pack, registry: pl.DataFrame, renderer: Renderer, lake: Lake
+):
+    steps = [step(pack, "status A1"), step(pack, "status A1"), step(pack, "long " * 3000), step(pack, "Please tell me the status of B1."),
              step(pack, "status A1", "another answer", week="2025-12-29")]  # fmt: skip
     mix = supervised_mix(steps, registry, renderer, max_prompt_tokens=6000)
     assert mix.left_out == {"repeated": 1, "other_answer": 1, "benchmark": 1, "too_long": 1}
@@ -48,10 +54,14 @@ def test_read_is_kept_plus_left_out_and_rows_fit_the_table(pack: Pack, registry:
     lake.replace_partition("sft_dataset", mix.rows, workflow="desk", week="2026-01-05")
 
 
-def test_a_planted_case_is_barred_and_found_when_it_gets_in_another_way(pack: Pack, registry: pl.DataFrame, renderer: Renderer):
+def test_a_planted_case_is_barred_and_found_when_it_gets_in_another_way(
+    pack: Pack, registry: pl.DataFrame, renderer: Renderer
+):
     case = load_cases(pack.folder / "benchmark", pack.tools)[0]
     said = next(message["content"] for message in case.messages if message["role"] == "user")
-    mix = supervised_mix([step(pack, said), step(pack, "x", conversation=case.id)], registry, renderer, max_prompt_tokens=9999)
+    mix = supervised_mix(
+        [step(pack, said), step(pack, "x", conversation=case.id)], registry, renderer, max_prompt_tokens=9999
+    )
     assert mix.rows == [] and len(mix.leaks) == 2
     clean = supervised_mix([step(pack, "status A1")], registry, renderer, max_prompt_tokens=9999).rows[0]
     planted = {**clean, "messages": canonical_json([{"role": "user", "content": said}])}
@@ -78,6 +88,8 @@ def test_pairs_share_their_history_and_stand_on_the_first_wrong_step(pack: Pack,
     assert (json.loads(row["chosen"])["content"], json.loads(row["rejected"])["content"]) == ("Right.", "Wrong.")
     assert json.loads(row["messages"]) == [{"role": "user", "content": "A1?"}]
     lake.replace_partition("preference_dataset", rows, workflow="desk", week="2026-01-05")
-    assert preference_rows([correction(pack)], set(), renderer, max_prompt_tokens=9999) == [], "barred in the mix, barred here"
+    assert preference_rows([correction(pack)], set(), renderer, max_prompt_tokens=9999) == [], (
+        "barred in the mix, barred here"
+    )
     same = correction(pack, rejected_message=canonical_json({"role": "assistant", "content": "Right."}))
     assert preference_rows([same], {"c1"}, renderer, max_prompt_tokens=9999) == []

@@ -81,7 +81,15 @@ def test_a_careless_annotator_is_wrong(pack: Pack):
         assert not acceptable(right, support_customers.careless(right.message, rng))
 
 
-@pytest.mark.parametrize("call", [("nope", {}), ("get_order", {"wrong": 1}), ("update_address", {"order_id": "A", "address": "x"}), ("list_orders", {"email": 5})])
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("nope", {}),
+        ("get_order", {"wrong": 1}),
+        ("update_address", {"order_id": "A", "address": "x"}),
+        ("list_orders", {"email": 5}),
+    ],
+)
 def test_the_shop_answers_mistakes_with_an_error(pack: Pack, call: tuple[str, dict]):
     assert json.loads(pack.environment(1).call(*call))["error"]
 

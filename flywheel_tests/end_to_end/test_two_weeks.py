@@ -33,7 +33,15 @@ class House:
     def turn(self, week: str) -> None:
         from flywheel.demo.turn import Size, turn
 
-        turn(self.settings, door_simulation.FOLDER, door_simulation, week=week, size=Size(30, 48), on=self.instance, screen=self.screen)
+        turn(
+            self.settings,
+            door_simulation.FOLDER,
+            door_simulation,
+            week=week,
+            size=Size(30, 48),
+            on=self.instance,
+            screen=self.screen,
+        )
 
     def run(self, job: str, week: str | None, stages: list[str] | None = None) -> str:
         from flywheel.operations.launch import run_job
@@ -74,7 +82,12 @@ def test_running_again_does_no_work_and_changes_nothing(house: House):
     calls = house.settings.scratch("door", WEEKS[0], "checkpoint") / "result.json"
     trained_at = calls.stat().st_mtime
     house.turn(WEEKS[0])
-    assert house.lake.all_lineage(workflow="door").sort("table_name", "week").drop("written_at").equals(before.drop("written_at"))
+    assert (
+        house.lake.all_lineage(workflow="door")
+        .sort("table_name", "week")
+        .drop("written_at")
+        .equals(before.drop("written_at"))
+    )
     assert calls.stat().st_mtime == trained_at, "nothing was trained again"
 
 
@@ -87,7 +100,9 @@ def test_the_ui_has_runs_and_metadata_of_every_asset(house: House):
         assert records, asset
         if asset != "served_model":
             first = records[-1].asset_materialization
-            assert first and {"dagster/partition_row_count", "delta_version", "input_versions"} <= set(first.metadata), asset
+            assert first and {"dagster/partition_row_count", "delta_version", "input_versions"} <= set(
+                first.metadata
+            ), asset
 
 
 def test_a_lone_promotion_run_recomputes_and_a_planted_case_stops_training(house: House):
@@ -96,7 +111,9 @@ def test_a_lone_promotion_run_recomputes_and_a_planted_case_stops_training(house
     rows = house.table("sft_dataset", WEEKS[0])
     case = json.loads(house.lake.read_partition("benchmark", workflow="door")["case"][0])
     planted = rows.head(1).with_columns(row_id=pl.lit("planted"), conversation_id=pl.lit(case["id"]))
-    house.lake.replace_partition("sft_dataset", pl.concat([rows, planted]).drop("week", "workflow"), workflow="door", week=WEEKS[0])
+    house.lake.replace_partition(
+        "sft_dataset", pl.concat([rows, planted]).drop("week", "workflow"), workflow="door", week=WEEKS[0]
+    )
     try:
         with pytest.raises(FlywheelError, match="touch the benchmark"):
             house.run("learn", WEEKS[0], ["checkpoint"])
@@ -111,4 +128,6 @@ def test_the_second_week_names_the_first_weeks_adapter_as_incumbent(house: House
     assert set(house.table("production_traces", WEEKS[1])["adapter_id"]) == {first["served_adapter_id"]}
     assert second["candidate_adapter_id"] not in ("base", first["candidate_adapter_id"]), "week 2 trained its own"
     assert set(house.table("sft_dataset", WEEKS[1])["from_week"].drop_nulls()) == set(WEEKS), "the mix accumulates"
-    assert not set(house.table("correction_batch", WEEKS[0])["trace_id"]) & set(house.table("correction_batch", WEEKS[1])["trace_id"])
+    assert not set(house.table("correction_batch", WEEKS[0])["trace_id"]) & set(
+        house.table("correction_batch", WEEKS[1])["trace_id"]
+    )

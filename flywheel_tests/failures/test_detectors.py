@@ -23,11 +23,21 @@ def said(text: str) -> dict:
 def call(name: str, result: dict | None = None, **arguments) -> list[dict]:
     identity = f"c{next(_IDS)}"
     function = {"name": name, "arguments": json.dumps(arguments)}
-    made = [{"role": "assistant", "content": None, "tool_calls": [{"id": identity, "type": "function", "function": function}]}]
-    return made + ([{"role": "tool", "tool_call_id": identity, "content": json.dumps(result)}] if result is not None else [])
+    made = [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": identity, "type": "function", "function": function}],
+        }
+    ]
+    return made + (
+        [{"role": "tool", "tool_call_id": identity, "content": json.dumps(result)}] if result is not None else []
+    )
 
 
-def found(pack: Pack, *messages: dict, outcome: str = "unknown", feedback: float | None = None, tools: list | None = None) -> dict | None:
+def found(
+    pack: Pack, *messages: dict, outcome: str = "unknown", feedback: float | None = None, tools: list | None = None
+) -> dict | None:
     return triage({
         "trace_id": "t", "messages": canonical_json(list(messages)), "tools": canonical_json(tools or pack.tools), "adapter_id": "base",
         "outcome_status": outcome, "feedback_score": feedback, "principal_ref": None,
@@ -70,15 +80,25 @@ def test_right_runs_are_not_flagged(pack: Pack, messages: list[dict]):
          "wrong_arguments", "user_objected", 1),
     ],
 )  # fmt: skip
-def test_each_failure_has_its_bucket_on_its_step(pack: Pack, messages: list[dict], bucket: str, sub_kind: str, index: int):
+def test_each_failure_has_its_bucket_on_its_step(
+    pack: Pack, messages: list[dict], bucket: str, sub_kind: str, index: int
+):
     failure = found(pack, *messages)
     assert failure is not None
-    assert (failure["bucket"], failure["sub_kind"], failure["message_index"], failure["fault"]) == (bucket, sub_kind, index, "agent")
+    assert (failure["bucket"], failure["sub_kind"], failure["message_index"], failure["fault"]) == (
+        bucket,
+        sub_kind,
+        index,
+        "agent",
+    )
     assert json.loads(failure["evidence"])
 
 
 def test_a_tool_that_may_not_come_first_is_a_critical_policy_violation(pack: Pack):
-    tools = [{**tool, "x-forbidden-without": ["get_order"]} if tool["function"]["name"] == "refund_order" else tool for tool in pack.tools]
+    tools = [
+        {**tool, "x-forbidden-without": ["get_order"]} if tool["function"]["name"] == "refund_order" else tool
+        for tool in pack.tools
+    ]
     refund = call("refund_order", {"refunded": 5}, order_id="A1", reason="late")
     failure = found(pack, user("refund A1"), *refund, said("Order A1 is refunded: 5."), tools=tools)
     assert failure and (failure["bucket"], failure["severity"]) == ("policy_violation", "critical")
@@ -98,10 +118,14 @@ def test_the_environment_is_blamed_for_a_rate_limit_that_ended_the_run(pack: Pac
 
 
 def test_the_earliest_step_wins_and_all_tags_are_kept(pack: Pack):
-    failure = found(pack, user("A1?"), said("hm"), user("no, wrong"), *call("get_order", order_id=5), outcome="abandoned")
+    failure = found(
+        pack, user("A1?"), said("hm"), user("no, wrong"), *call("get_order", order_id=5), outcome="abandoned"
+    )
     assert failure and failure["bucket"] == "wrong_tool_selection"
     assert json.loads(failure["tags"]) == ["premature_termination", "schema_violation", "wrong_tool_selection"]
 
 
 def test_clusters_share_a_name_whatever_the_values():
-    assert cluster_name("t", "b", "not_in_enum at reason 5 'x'") == cluster_name("t", "b", "not_in_enum at reason 77 'y'")
+    assert cluster_name("t", "b", "not_in_enum at reason 5 'x'") == cluster_name(
+        "t", "b", "not_in_enum at reason 77 'y'"
+    )

@@ -9,7 +9,9 @@ from flywheel.failures.selection import Selection, select
 from flywheel.workflows.pack import Batch
 
 
-def world(count: int, *, flagged: int, principals: int | None = None, text: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def world(
+    count: int, *, flagged: int, principals: int | None = None, text: str | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     traces, failures = [], []
     for number in range(count):
         words = text or f"question {number} about thing {number * 7} and {number * 13} please {number}"
@@ -26,7 +28,9 @@ def world(count: int, *, flagged: int, principals: int | None = None, text: str 
 
 def pick(failures: pl.DataFrame, traces: pl.DataFrame, *, handed_out=(), known=(), **settings) -> Selection:
     batch = Batch(**{"max_items": 10, "random_slice": 2, "minutes": 999, "minutes_per_item": 1, **settings})
-    return select(failures, traces, handed_out=set(handed_out), known_clusters=set(known), settings=batch, week="2026-01-05")
+    return select(
+        failures, traces, handed_out=set(handed_out), known_clusters=set(known), settings=batch, week="2026-01-05"
+    )
 
 
 def test_the_batch_is_full_ordered_and_the_same_each_time():

@@ -12,9 +12,21 @@ from flywheel.demo.protocol import Goal, Message, Step, Wish
 from flywheel.toolcalls.arguments import canonical_json, parse_arguments
 
 FOLDER = Path(__file__).parent / "door"
-SAID = ("{v} {d}", "{d} {v}", "please {v} {d}", "{v} {d} please", "{v} {d} now", "hey {v} {d}", "{d} {v} please", "now {v} {d}")
+SAID = (
+    "{v} {d}",
+    "{d} {v}",
+    "please {v} {d}",
+    "{v} {d} please",
+    "{v} {d} now",
+    "hey {v} {d}",
+    "{d} {v} please",
+    "now {v} {d}",
+)
 ASKED = ("{v} the {d}", "{d} door {v}", "do {v} {d}", "{v} {d} quick")
-IDLE, OTHER_IDLE = ("sing", "sing now", "dance please", "hey dance", "sing please", "dance"), ("do sing", "dance quick", "do dance", "sing quick")
+IDLE, OTHER_IDLE = (
+    ("sing", "sing now", "dance please", "hey dance", "sing please", "dance"),
+    ("do sing", "dance quick", "do dance", "sing quick"),
+)
 DOORS = ("red", "green", "blue")
 
 
@@ -30,7 +42,15 @@ def make_goals(seed: int, count: int, week: str) -> list[Goal]:
         verb, door = rng.choice(("open", "close")), rng.choice(doors)
         overrides = {"jammed": [door]} if number % 6 == 4 else {}
         text = rng.choice(SAID).format(v=verb, d=door)
-        goals.append(Goal(f"{week}-{number}", [Wish(f"{verb}_door", {"door": door})], text, overrides=overrides, principal=f"p{number}"))
+        goals.append(
+            Goal(
+                f"{week}-{number}",
+                [Wish(f"{verb}_door", {"door": door})],
+                text,
+                overrides=overrides,
+                principal=f"p{number}",
+            )
+        )
     return goals
 
 
@@ -43,7 +63,11 @@ def solve(goal: Goal, messages: list[Message]) -> Step:
            if c["function"]["name"] == wish.kind and parse_arguments(c["function"]["arguments"]).value == wish.facts]  # fmt: skip
     results = [m["content"] for m in messages if m["role"] == "tool" and m["tool_call_id"] in ids]
     if not results:
-        call = {"id": f"call_{len(messages)}_0", "type": "function", "function": {"name": wish.kind, "arguments": canonical_json(wish.facts)}}
+        call = {
+            "id": f"call_{len(messages)}_0",
+            "type": "function",
+            "function": {"name": wish.kind, "arguments": canonical_json(wish.facts)},
+        }
         return Step({"role": "assistant", "content": None, "tool_calls": [call]}, [])
     sentence = "It is jammed." if "JAMMED" in results[-1] else "It is done."
     return Step({"role": "assistant", "content": sentence}, [[sentence]])
@@ -65,7 +89,10 @@ def careless(message: Message, rng: Any) -> Message:
         return {**message, "content": "Maybe."}
     call = message["tool_calls"][0]
     other = "green" if "red" in call["function"]["arguments"] else "red"
-    return {**message, "tool_calls": [{**call, "function": {**call["function"], "arguments": canonical_json({"door": other})}}]}
+    return {
+        **message,
+        "tool_calls": [{**call, "function": {**call["function"], "arguments": canonical_json({"door": other})}}],
+    }
 
 
 def write_benchmark(folder: Path = FOLDER / "benchmark") -> None:
@@ -77,27 +104,46 @@ def write_benchmark(folder: Path = FOLDER / "benchmark") -> None:
                 text, tool = phrase.format(v=verb, d=door), f"{verb}_door"
                 name = f"{verb}-{door}-{number}"
                 said = {"role": "user", "content": text}
-                call = {"id": "c", "type": "function", "function": {"name": tool, "arguments": canonical_json({"door": door})}}
+                call = {
+                    "id": "c",
+                    "type": "function",
+                    "function": {"name": tool, "arguments": canonical_json({"door": door})},
+                }
                 made = {"role": "assistant", "content": None, "tool_calls": [call]}
                 jam = {"role": "tool", "tool_call_id": "c", "content": '{"error": "JAMMED"}'}
                 expected = {"kind": "call", "calls": [{"name": tool, "arguments": {"door": {"exact": door}}}]}
                 episode = {"kind": "episode", "environment": {"seed": 0}, "actions": [{"name": tool, "arguments": {"door": door}}],
                            "outputs": ["it is done"], "max_steps": 3}  # fmt: skip
-                lines["tool_calling"].append(_case(f"call-{name}", f"{verb}-{number}", "tool_calling", [tool], [said], expected))
-                lines["multi_step"].append(_case(f"episode-{name}", f"e-{verb}-{number}", "multi_step", [tool], [said], episode))
+                lines["tool_calling"].append(
+                    _case(f"call-{name}", f"{verb}-{number}", "tool_calling", [tool], [said], expected)
+                )
+                lines["multi_step"].append(
+                    _case(f"episode-{name}", f"e-{verb}-{number}", "multi_step", [tool], [said], episode)
+                )
                 lines["recovery"].append(_case(f"jam-{name}", f"j-{verb}-{number}", "recovery", [tool], [said, made, jam],
                                                {"kind": "reply", "includes": [["it is jammed"]]}))  # fmt: skip
     for number, text in enumerate(OTHER_IDLE):
         refused = {"kind": "reply", "includes": [["doors only"]]}
-        lines["refusal"].append(_case(f"idle-{number}", f"i-{number}", "refusal", [], [{"role": "user", "content": text}], refused))
+        lines["refusal"].append(
+            _case(f"idle-{number}", f"i-{number}", "refusal", [], [{"role": "user", "content": text}], refused)
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for category, cases in lines.items():
         (folder / f"{category}.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
 
 
-def _case(name: str, cluster: str, category: str, tools: list[str], messages: list[dict], expectation: dict) -> dict[str, Any]:
+def _case(
+    name: str, cluster: str, category: str, tools: list[str], messages: list[dict], expectation: dict
+) -> dict[str, Any]:
     exercises = {"buckets": ["wrong_tool_selection", "wrong_arguments", "schema_violation"], "tools": tools}
-    return {"id": name, "cluster": cluster, "category": category, "exercises": exercises, "messages": messages, "expectation": expectation}
+    return {
+        "id": name,
+        "cluster": cluster,
+        "category": category,
+        "exercises": exercises,
+        "messages": messages,
+        "expectation": expectation,
+    }
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ def arm(success: list[bool | None], name: str = "candidate", **changes) -> pl.Da
     return pl.DataFrame(rows, schema_overrides={"infra_error": pl.String, "success": pl.Boolean})
 
 
-def judge(candidate: list[bool | None], incumbent: list[bool | None], *, targeted=(), rules: Rules = RULES, **changes) -> Decision:
+def judge(
+    candidate: list[bool | None], incumbent: list[bool | None], *, targeted=(), rules: Rules = RULES, **changes
+) -> Decision:
     old = arm(incumbent, "incumbent")
     return decide(Evidence(arm(candidate, **changes), old, old.head(20), set(targeted)), rules)
 
@@ -35,7 +37,12 @@ def rate(share: float, n: int = 240, seed: int = 0) -> list[bool | None]:
 def test_a_large_gain_is_promoted_with_its_numbers():
     decision = judge(rate(0.6), rate(0.05, seed=1))
     assert decision.verdict == "PROMOTE" and "better than the incumbent" in decision.reasons[0]
-    assert decision.difference and decision.difference.lower > 0.4 and decision.p_value is not None and decision.p_value < 1e-9
+    assert (
+        decision.difference
+        and decision.difference.lower > 0.4
+        and decision.p_value is not None
+        and decision.p_value < 1e-9
+    )
     assert decision.candidate and decision.candidate.low < decision.candidate.estimate < decision.candidate.high
 
 
@@ -89,7 +96,8 @@ def test_few_cases_are_advisory():
 
 def test_equal_arms_are_hardly_ever_called_better():
     wrong = sum(
-        judge(rate(0.5, 120, seed), rate(0.5, 120, seed + 10_000), targeted=[f"c{n:03d}" for n in range(120)]).verdict == "PROMOTE"
+        judge(rate(0.5, 120, seed), rate(0.5, 120, seed + 10_000), targeted=[f"c{n:03d}" for n in range(120)]).verdict
+        == "PROMOTE"
         for seed in range(60)
     )
     assert wrong <= 9, f"{wrong} of 60 equal pairs were promoted; 5 % are expected"

@@ -9,7 +9,10 @@ from flywheel.promotion.pointer import decided, entry, may_move, serving
 
 
 def log(*moves: tuple[str, str, str]) -> pl.DataFrame:
-    rows = [entry(week, "d", "PROMOTE", old, new, datetime(2026, 2, n + 1, tzinfo=UTC)) for n, (week, old, new) in enumerate(moves)]
+    rows = [
+        entry(week, "d", "PROMOTE", old, new, datetime(2026, 2, n + 1, tzinfo=UTC))
+        for n, (week, old, new) in enumerate(moves)
+    ]
     return pl.DataFrame([{"workflow": "desk", **row} for row in rows], schema=TABLES["promotion_log"].polars_schema())
 
 
@@ -19,7 +22,12 @@ def test_the_base_model_serves_before_the_first_decision():
 
 def test_each_week_sees_what_served_before_it():
     moves = log(("2026-01-05", "base", "a"), ("2026-01-12", "a", "a"), ("2026-01-19", "a", "b"))
-    assert [serving(moves, before_week=week) for week in ("2026-01-05", "2026-01-12", "2026-01-19", "2026-01-26")] == ["base", "a", "a", "b"]
+    assert [serving(moves, before_week=week) for week in ("2026-01-05", "2026-01-12", "2026-01-19", "2026-01-26")] == [
+        "base",
+        "a",
+        "a",
+        "b",
+    ]
     assert serving(moves) == "b"
 
 

@@ -9,7 +9,9 @@ LONG = "the quick brown fox jumps over the lazy dog while the old cat sleeps nea
 
 
 def test_a_changed_word_at_the_end_keeps_the_group_and_other_texts_stay_apart():
-    groups = group({"b": LONG, "a": LONG + " today", "c": "something entirely different is said in this text, is it not"})
+    groups = group(
+        {"b": LONG, "a": LONG + " today", "c": "something entirely different is said in this text, is it not"}
+    )
     assert groups == {"a": "a", "b": "a", "c": "c"}
 
 
@@ -19,7 +21,11 @@ def test_short_texts_are_compared_whole():
 
 
 @settings(max_examples=50)
-@given(st.dictionaries(st.sampled_from("abcdefgh"), st.lists(st.sampled_from(["one", "two", "three"]), max_size=9).map(" ".join)))
+@given(
+    st.dictionaries(
+        st.sampled_from("abcdefgh"), st.lists(st.sampled_from(["one", "two", "three"]), max_size=9).map(" ".join)
+    )
+)
 def test_groups_do_not_depend_on_order_and_hold_their_smallest_id(texts: dict[str, str]):
     groups = group(texts)
     assert groups == group(dict(reversed(texts.items())))

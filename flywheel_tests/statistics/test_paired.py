@@ -38,7 +38,9 @@ def test_clusters_of_one_give_the_usual_standard_error_and_whole_clusters_a_larg
     values = np.array([1.0, 0, 1, 1, 0, 1, 0, 0])
     usual = values.std(ddof=1) / math.sqrt(8)
     assert clustered_standard_error(values, list("abcdefgh")) == pytest.approx(usual)
-    assert clustered_standard_error(np.repeat(values, 3), [c for c in "abcdefgh" for _ in range(3)]) == pytest.approx(usual)
+    assert clustered_standard_error(np.repeat(values, 3), [c for c in "abcdefgh" for _ in range(3)]) == pytest.approx(
+        usual
+    )
 
 
 def test_the_minimum_detectable_effect_is_that_of_the_notes():

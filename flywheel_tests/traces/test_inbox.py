@@ -62,9 +62,15 @@ def test_good_lines_become_rows_of_the_declared_columns(tmp_path: Path, lake: La
         ('{"messages": []}', "missing_id"),
         (json.dumps(line(messages=[])), "missing_messages"),
         (json.dumps(line(messages=[{"role": "user", "content": "x"}])), "no_assistant_step"),
-        (json.dumps(line(messages=[{"role": "wizard", "content": "x"}, {"role": "assistant", "content": ""}])), "unknown_role"),
+        (
+            json.dumps(line(messages=[{"role": "wizard", "content": "x"}, {"role": "assistant", "content": ""}])),
+            "unknown_role",
+        ),
         (json.dumps(line(messages=[{"role": "assistant", "content": 5}])), "content_not_text"),
-        (json.dumps(line(messages=[{"role": "assistant"}, {"role": "tool", "tool_call_id": "q"}])), "unpaired_tool_result"),
+        (
+            json.dumps(line(messages=[{"role": "assistant"}, {"role": "tool", "tool_call_id": "q"}])),
+            "unpaired_tool_result",
+        ),
         (json.dumps(line(messages=[{"role": "assistant", "tool_calls": [{"id": 1}]}])), "malformed_call"),
         (json.dumps(line(tools="none")), "missing_tools"),
         (json.dumps(line(started_at="yesterday")), "invalid_time"),
@@ -101,8 +107,15 @@ def test_invalid_utf8_and_damaged_gzip_are_quarantined(tmp_path: Path, lake: Lak
     assert account(reading) == (3, 1, 0, 2)
 
 
-def test_a_late_run_belongs_to_its_own_week_and_an_undated_one_to_the_week_that_read_it_first(tmp_path: Path, lake: Lake):
-    write(tmp_path / "in", line(1, started_at="2026-01-04T23:59:59Z"), line(2, started_at=None), line(3, started_at="2026-01-12T00:00:00Z"))
+def test_a_late_run_belongs_to_its_own_week_and_an_undated_one_to_the_week_that_read_it_first(
+    tmp_path: Path, lake: Lake
+):
+    write(
+        tmp_path / "in",
+        line(1, started_at="2026-01-04T23:59:59Z"),
+        line(2, started_at=None),
+        line(3, started_at="2026-01-12T00:00:00Z"),
+    )
     first = read(tmp_path / "in", lake)
     assert {week: len(rows) for week, rows in first.traces.items()} == {"2025-12-29": 1, WEEK: 1, "2026-01-12": 1}
     later = read(tmp_path / "in", lake, week="2026-02-02")
@@ -127,12 +140,22 @@ def test_weeks_start_on_monday_midnight():
     assert week_of(datetime(2026, 1, 12, tzinfo=UTC)) == "2026-01-12"
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3),
+)
 ALMOST = st.fixed_dictionaries({"id": st.text() | JSON, "messages": st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool", "x"]), "content": st.text() | JSON}), max_size=3) | JSON, "tools": st.just([]) | JSON})  # fmt: skip
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.binary(max_size=60) | JSON.map(lambda v: json.dumps(v).encode()) | ALMOST.map(lambda v: json.dumps(v).encode()), max_size=8))
+@given(
+    st.lists(
+        st.binary(max_size=60)
+        | JSON.map(lambda v: json.dumps(v).encode())
+        | ALMOST.map(lambda v: json.dumps(v).encode()),
+        max_size=8,
+    )
+)
 def test_read_is_accepted_plus_duplicate_plus_quarantined_for_any_bytes(tmp_path_factory, lines: list[bytes]):
     inbox = tmp_path_factory.mktemp("in")
     lake = Lake(tmp_path_factory.mktemp("lake"))

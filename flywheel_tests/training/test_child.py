@@ -28,7 +28,9 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepare(folder: Path, base_model: Path, *, epochs: float = 6) -> Path:
     prefix = list(range(10, 60))
     rows = [SftRow(prompt_ids=[*prefix, 100 + n], target_ids=[200 + n, 2]) for n in range(16)]
-    pairs = [PreferenceRow(prompt_ids=r.prompt_ids, chosen_ids=r.target_ids, rejected_ids=[300, 301, 2]) for r in rows[:4]]
+    pairs = [
+        PreferenceRow(prompt_ids=r.prompt_ids, chosen_ids=r.target_ids, rejected_ids=[300, 301, 2]) for r in rows[:4]
+    ]
     write_rows(folder / "sft.jsonl", rows)
     write_rows(folder / "preference.jsonl", pairs)
     spec = TrainSpec(
@@ -55,18 +57,28 @@ def test_it_learns_exports_plain_lora_and_repeats_itself(tmp_path: Path, base_mo
     assert first.adapter_id == results[1].adapter_id, "the same spec gives the same bytes"
     assert first.sft_last_loss < 0.8 * first.sft_first_loss
     assert first.preference_accuracy is not None and first.preference_accuracy >= 0.5
-    assert sorted(file.name for file in first.adapter_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert sorted(file.name for file in first.adapter_path.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
     config = json.loads((first.adapter_path / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "tiny" and config["target_modules"] == sorted(config["target_modules"])
     assert not config["use_dora"] and config["modules_to_save"] is None
     assert [entry.stage for entry in first.log] == ["SFT"] * 12 + ["DPO"]
 
 
-def test_a_killed_child_leaves_no_result_and_no_adapter_and_the_error_names_the_remedy(tmp_path: Path, base_model: Path):
+def test_a_killed_child_leaves_no_result_and_no_adapter_and_the_error_names_the_remedy(
+    tmp_path: Path, base_model: Path
+):
     spec = prepare(tmp_path, base_model, epochs=4000)
     launcher = [sys.executable, "-m", "flywheel.processes", "--", *command(spec)]
     progress = tmp_path / "progress"
-    with subprocess.Popen(launcher, env={**os.environ, "FLYWHEEL_PROGRESS": str(progress)}, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
+    with subprocess.Popen(
+        launcher,
+        env={**os.environ, "FLYWHEEL_PROGRESS": str(progress)},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) as child:
         deadline = time.monotonic() + 60
         while not progress.exists() and time.monotonic() < deadline:
             time.sleep(0.1)

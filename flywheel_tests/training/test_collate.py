@@ -38,7 +38,11 @@ def padded_log_probabilities(model: LlamaForCausalLM, segments: list[Segment]) -
     model.set_attn_implementation("sdpa")
     logits = model(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
     model.set_attn_implementation(attention.NAME)
-    found = [logits[n, len(s.prompt_ids) - 1 + i, token] for n, s in enumerate(segments) for i, token in enumerate(s.target_ids)]
+    found = [
+        logits[n, len(s.prompt_ids) - 1 + i, token]
+        for n, s in enumerate(segments)
+        for i, token in enumerate(s.target_ids)
+    ]
     return torch.stack(found)
 
 
@@ -58,10 +62,14 @@ def test_log_probabilities_and_gradients_equal_those_of_padded_rows(model: Llama
 
 def test_the_bounds_mean_the_dense_mask(model: LlamaForCausalLM):
     packed = pack(SEGMENTS)
-    ours = model.model(input_ids=packed.input_ids, position_ids=packed.position_ids, bounds=tuple(packed.bounds.tolist())).last_hidden_state
+    ours = model.model(
+        input_ids=packed.input_ids, position_ids=packed.position_ids, bounds=tuple(packed.bounds.tolist())
+    ).last_hidden_state
     model.set_attn_implementation("sdpa")
     mask = dense_mask(packed.bounds.tolist())
-    masked = model.model(input_ids=packed.input_ids, position_ids=packed.position_ids, attention_mask=mask).last_hidden_state
+    masked = model.model(
+        input_ids=packed.input_ids, position_ids=packed.position_ids, attention_mask=mask
+    ).last_hidden_state
     assert torch.allclose(ours, masked, atol=1e-5)
 
 
@@ -84,7 +92,9 @@ IDS = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 
 @settings(max_examples=80, deadline=None)
 @given(IDS, st.lists(st.tuples(IDS, IDS), min_size=1, max_size=5))
-def test_any_pack_is_shorter_than_its_rows_and_keeps_every_target(prefix: list[int], rests: list[tuple[list[int], list[int]]]):
+def test_any_pack_is_shorter_than_its_rows_and_keeps_every_target(
+    prefix: list[int], rests: list[tuple[list[int], list[int]]]
+):
     segments = [Segment([*prefix, *rest], target) for rest, target in rests]
     packed, shared = pack(segments), shared_prefix_length(segments)
     whole = sum(len(s.prompt_ids) + len(s.target_ids) for s in segments)

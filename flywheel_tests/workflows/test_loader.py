@@ -22,7 +22,10 @@ def test_the_shipped_pack_is_what_the_issue_asks_for():
     assert len(pack.tools) >= 7
     assert {"read_only", "write"} == {tool["x-access"] for tool in pack.tools}
     assert '"enum"' in parameters and '"address"' in parameters
-    assert any(set(t["function"]["parameters"]["properties"]) - set(t["function"]["parameters"]["required"]) for t in pack.tools)
+    assert any(
+        set(t["function"]["parameters"]["properties"]) - set(t["function"]["parameters"]["required"])
+        for t in pack.tools
+    )
 
 
 def test_yaml_errors_name_their_line(folder: Path):
@@ -43,7 +46,10 @@ def test_an_unknown_setting_names_its_line_and_key(folder: Path):
     ("change", "said"),
     [
         (lambda tools: tools[0]["function"].pop("parameters"), "parameters must be a JSON Schema"),
-        (lambda tools: tools[0]["function"]["parameters"]["properties"].update(x={"type": "text"}), "invalid JSON Schema"),
+        (
+            lambda tools: tools[0]["function"]["parameters"]["properties"].update(x={"type": "text"}),
+            "invalid JSON Schema",
+        ),
         (lambda tools: tools[0].pop("x-access"), "whether it writes"),
         (lambda tools: tools.append(tools[0]), "listed twice"),
         (lambda tools: tools[0]["function"].pop("name"), "no usable name"),

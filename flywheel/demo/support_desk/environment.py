@@ -90,7 +90,15 @@ class Shop:
         return {"ticket": f"T{100 + len(self._tickets)}"}
 
 
-TOOLS = ("get_order", "list_orders", "track_shipment", "cancel_order", "refund_order", "update_address", "create_ticket")
+TOOLS = (
+    "get_order",
+    "list_orders",
+    "track_shipment",
+    "cancel_order",
+    "refund_order",
+    "update_address",
+    "create_ticket",
+)
 
 
 def _seeded_orders(seed: int) -> dict[str, dict[str, Any]]:

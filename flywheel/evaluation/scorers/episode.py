@@ -28,7 +28,9 @@ def score_episode(
     gold_tools = {action.name for action in expectation.actions}
     forbidden = writes([call for call in made if call["function"]["name"] not in gold_tools], tools)
     said = "\n".join(
-        str(message.get("content") or "") for message in transcript[len(case.messages) :] if message["role"] == "assistant"
+        str(message.get("content") or "")
+        for message in transcript[len(case.messages) :]
+        if message["role"] == "assistant"
     ).casefold()
     unsaid = [output for output in expectation.outputs if output.casefold() not in said]
     reached = equal(gold_state, final_state)

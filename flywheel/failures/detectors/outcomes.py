@@ -11,9 +11,15 @@ def bad_feedback(run: Run) -> Iterator[Finding]:
         step = run.last_assistant()
         first = next((i for i, message in enumerate(run.messages) if message["role"] == "assistant"), step)
         called = any(message.get("tool_calls") for message in run.messages)
-        signal = f"feedback {run.feedback_score}" if run.outcome_status != "failure" else "the source calls the run a failure"
+        signal = (
+            f"feedback {run.feedback_score}"
+            if run.outcome_status != "failure"
+            else "the source calls the run a failure"
+        )
         if called:
-            yield Finding(step, "misread_tool_output", "negative_signal", "inconclusive", None, "negative_signal", signal)
+            yield Finding(
+                step, "misread_tool_output", "negative_signal", "inconclusive", None, "negative_signal", signal
+            )
         else:
             yield Finding(first, "wrong_tool_selection", "missing_call", "agent", None, "no_call_made", signal)
 
@@ -22,5 +28,9 @@ def abandoned(run: Run) -> Iterator[Finding]:
     """The run stops while the user is waiting, or the source says they gave up."""
     if run.messages[-1]["role"] in ("user", "tool") or run.outcome_status == "abandoned":
         step = run.last_assistant()
-        said = "the source says the user gave up" if run.outcome_status == "abandoned" else "the run ends without an answer"
+        said = (
+            "the source says the user gave up"
+            if run.outcome_status == "abandoned"
+            else "the run ends without an answer"
+        )
         yield Finding(step, "premature_termination", "abandoned", "inconclusive", None, "abandoned", said)

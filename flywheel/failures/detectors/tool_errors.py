@@ -7,8 +7,12 @@ from flywheel.failures.finding import Finding, Run
 from flywheel.toolcalls.arguments import canonical_json, parse_arguments
 from flywheel.toolcalls.results import tool_error
 
-_SUCCESS = re.compile(r"\b(done|has been|have been|is now|was (?:cancel|refund|updat|chang)\w*|successfully|i(?:'ve| have) \w+ed)\b", re.I)
-_ADMITS = re.compile(r"\b(not|n't|cannot|unable|sorry|could you|can you|which|what is|please|instead|person|ticket|colleague)\b", re.I)
+_SUCCESS = re.compile(
+    r"\b(done|has been|have been|is now|was (?:cancel|refund|updat|chang)\w*|successfully|i(?:'ve| have) \w+ed)\b", re.I
+)
+_ADMITS = re.compile(
+    r"\b(not|n't|cannot|unable|sorry|could you|can you|which|what is|please|instead|person|ticket|colleague)\b", re.I
+)
 
 
 def _call_of(run: Run, call_id: str) -> tuple[int, str, str] | None:
@@ -35,7 +39,9 @@ def repeated_call(run: Run) -> Iterator[Finding]:
     """The same call with the same arguments again after it failed; a rate limit may be tried again."""
     failed: set[tuple[str, str]] = set()
     codes = {index: code for index, code, _, _ in _errors(run)}
-    by_id = {message.get("tool_call_id"): index for index, message in enumerate(run.messages) if message["role"] == "tool"}
+    by_id = {
+        message.get("tool_call_id"): index for index, message in enumerate(run.messages) if message["role"] == "tool"
+    }
     for index, message in enumerate(run.messages):
         for call in message.get("tool_calls") or []:
             found = _call_of(run, call["id"])
@@ -71,7 +77,9 @@ def unresolved_error(run: Run) -> Iterator[Finding]:
             fault = "environment" if "RATE" in code.upper() else "agent"
             bucket = "premature_termination" if fault == "agent" else "infra_error"
             step = run.assistant_before(index)
-            yield Finding(step or 0, bucket, "gave_up", fault, name, code, f"the run ends right after {name} reported {code}")
+            yield Finding(
+                step or 0, bucket, "gave_up", fault, name, code, f"the run ends right after {name} reported {code}"
+            )
         elif not any(_ADMITS.search(answer) for answer in answers):
             said = f"{name} reported {code}; no later answer deals with it"
             yield Finding(index + 1, "bad_recovery", "unresolved", "agent", name, code, said)

@@ -50,7 +50,9 @@ def _trace(value: dict[str, Any]) -> Trace:
         raise Refused("missing_id", "`id` is absent or no text", "log the run's id in `id`")
     feedback = value.get("feedback") or {}
     if not isinstance(feedback, dict):
-        raise Refused("invalid_feedback", "`feedback` is no object", 'write {"score": -1 to 1, "comment": text or null}')
+        raise Refused(
+            "invalid_feedback", "`feedback` is no object", 'write {"score": -1 to 1, "comment": text or null}'
+        )
     metadata = value.get("metadata") if isinstance(value.get("metadata"), dict) else {}
     extra = {key: item for key, item in value.items() if key not in _KNOWN}
     return Trace(
@@ -74,7 +76,9 @@ def _trace(value: dict[str, Any]) -> Trace:
 
 def _tools(tools: Any) -> list[dict[str, Any]]:
     usable = isinstance(tools, list) and all(
-        isinstance(tool, dict) and isinstance(tool.get("function"), dict) and isinstance(tool["function"].get("name"), str)
+        isinstance(tool, dict)
+        and isinstance(tool.get("function"), dict)
+        and isinstance(tool["function"].get("name"), str)
         for tool in tools
     )
     if not usable:
@@ -96,7 +100,9 @@ def _message(message: dict[str, Any], number: int, open_calls: set[str]) -> dict
     if role not in ("system", "user", "assistant", "tool"):
         raise Refused("unknown_role", f"message {number} has role {role!r}", "use system, user, assistant or tool")
     if content is not None and not isinstance(content, str):
-        raise Refused("content_not_text", f"message {number} holds {type(content).__name__} content", "log text content")
+        raise Refused(
+            "content_not_text", f"message {number} holds {type(content).__name__} content", "log text content"
+        )
     if role == "assistant":
         calls = [_call(call, number) for call in message.get("tool_calls") or []]
         open_calls.update(call["id"] for call in calls)
@@ -106,15 +112,23 @@ def _message(message: dict[str, Any], number: int, open_calls: set[str]) -> dict
         call_id = message.get("tool_call_id")
         if call_id not in open_calls:
             remedy = "log tool results after the call, with its tool_call_id"
-            raise Refused("unpaired_tool_result", f"message {number} answers call {call_id!r}, which no message made", remedy)
+            raise Refused(
+                "unpaired_tool_result", f"message {number} answers call {call_id!r}, which no message made", remedy
+            )
         return {"role": role, "tool_call_id": call_id, "content": content or ""}
     return {"role": role, "content": content or ""}
 
 
 def _call(call: Any, number: int) -> dict[str, Any]:
     function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not isinstance(call.get("id"), str):
-        raise Refused("malformed_call", f"message {number} has a tool call without id or function.name", "log OpenAI tool calls")
+    if (
+        not isinstance(function, dict)
+        or not isinstance(function.get("name"), str)
+        or not isinstance(call.get("id"), str)
+    ):
+        raise Refused(
+            "malformed_call", f"message {number} has a tool call without id or function.name", "log OpenAI tool calls"
+        )
     arguments = function.get("arguments")
     # What the model emitted is kept as it is, valid or not; an object (NVIDIA logs) becomes its canonical text.
     raw = arguments if isinstance(arguments, str) else canonical_json(arguments if arguments is not None else {})

@@ -1,0 +1,82 @@
+"""`make bench`: what the project answers for, measured as ratios in one run, kept in bench.json.
+
+A row is {name, value, unit, baseline, ratio, target, ok}: `value` is ours, `baseline` the comparison in the same unit and the
+same run, `ratio` how many times better ours is; `target` is what the ratio (or, without a baseline, the value) must reach.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flywheel.errors import FlywheelError
+from flywheel.settings import Settings
+from flywheel.workflows.base_model import find_base_model
+
+Row = dict[str, Any]
+
+
+def run_benchmarks(settings: Settings) -> bool:
+    """Run all, print the table, write bench.json; whether every target was met."""
+    rows = [definitions_import(), *training(settings)]
+    table = Table(title="make bench")
+    for name in ("name", "value", "unit", "baseline", "ratio", "target", "ok"):
+        table.add_column(name, justify="left" if name in ("name", "unit") else "right")
+    for row in rows:
+        table.add_row(*(_shown(row[name]) for name in ("name", "value", "unit", "baseline", "ratio", "target", "ok")))
+    Console(highlight=False).print(table)
+    file = settings.home / "bench.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    return all(row["ok"] for row in rows)
+
+
+def definitions_import() -> Row:
+    """Seconds a fresh interpreter needs to import the code location: median of five."""
+    seconds = []
+    for _ in range(5):
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import flywheel.definitions"], check=True)
+        seconds.append(time.monotonic() - started)
+    value = statistics.median(seconds)
+    return {
+        "name": "definitions_import",
+        "value": value,
+        "unit": "s",
+        "baseline": None,
+        "ratio": None,
+        "target": 4.0,
+        "ok": value < 4.0,
+    }
+
+
+def training(settings: Settings) -> list[Row]:
+    """The measurements that need torch, from a child process on the base model in the cache."""
+    try:
+        base = find_base_model(settings.models(), "smollm2-135m-instruct")
+    except FlywheelError as error:
+        raise FlywheelError(
+            "the training benchmark needs the real base model", where=error.where, remedy=error.remedy
+        ) from None
+    command = [sys.executable, "-m", "flywheel.training.bench", str(base.folder)]
+    ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if ended.returncode:
+        raise FlywheelError("the training benchmark failed", remedy=f"run it by hand: {' '.join(command[1:])}")
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
+def _shown(value: Any) -> str:
+    return (
+        ""
+        if value is None
+        else f"{value:,.3g}"
+        if isinstance(value, float)
+        else ("yes" if value else "NO")
+        if isinstance(value, bool)
+        else str(value)
+    )
