@@ -7,6 +7,7 @@ from typing import Any
 
 from flywheel.report import plots
 from flywheel.report.facts import WeekFacts, success_rows
+from flywheel.report.text import visible
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #5b6470; --line: #d9dde2; --paper: #fcfcfb; --good: #2f7d5b; --bad: #a8443a; }
@@ -44,8 +45,7 @@ def render(facts: WeekFacts) -> str:
 
 def _text(value: Any) -> str:
     """Escaped, with control and bidirectional characters made visible instead of active."""
-    shown = "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in str(value))
-    return html.escape(shown)
+    return html.escape(visible(value))
 
 
 def _table(header: list[str], rows: list[list[Any]], numbers: int = 0) -> str:

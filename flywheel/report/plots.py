@@ -4,16 +4,23 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-
-from matplotlib.figure import Figure  # noqa: E402
+from flywheel.report.text import visible
 
 INK, GOOD, OLD, PALE = "#5b6470", "#2f7d5b", "#9aa3ad", "#c9ced4"
 
 
-def _svg(figure: Figure) -> str:
+def _figure(width: float, height: float) -> Any:
+    """An empty figure, inches. matplotlib is imported here: the code location loads without its third of a second."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
+def _svg(figure: Any) -> str:
+    import matplotlib
+
+    # Text stays text: as outlines, matplotlib repeats it in XML comments, unescaped.
+    matplotlib.rcParams["svg.fonttype"] = "none"
     matplotlib.rcParams["svg.hashsalt"] = "flywheel"  # same data, same bytes
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None}, bbox_inches="tight")
@@ -21,7 +28,7 @@ def _svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def _bare(figure: Figure) -> Any:
+def _bare(figure: Any) -> Any:
     axes = figure.subplots()
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -36,7 +43,7 @@ def success_by_category(rows: Sequence[dict[str, Any]]) -> str:
 
     Rows: category, n, and for each arm (estimate, low, high) under `incumbent` and `candidate`.
     """
-    figure = Figure(figsize=(7.2, 0.75 * len(rows) + 0.9))
+    figure = _figure(7.2, 0.75 * len(rows) + 0.9)
     axes = _bare(figure)
     for index, row in enumerate(rows):
         for offset, arm, colour in ((0.19, "incumbent", OLD), (-0.19, "candidate", GOOD)):
@@ -54,7 +61,7 @@ def success_by_category(rows: Sequence[dict[str, Any]]) -> str:
 def loss_curve(log: Sequence[dict[str, Any]]) -> str:
     """Training loss by step, supervised stage and preference stage beside each other."""
     stages = [stage for stage in ("SFT", "DPO") if any(entry["stage"] == stage for entry in log)]
-    figure = Figure(figsize=(7.2, 2.2))
+    figure = _figure(7.2, 2.2)
     all_axes = figure.subplots(
         1, len(stages), squeeze=False, width_ratios=[3 if stage == "SFT" else 1 for stage in stages]
     )[0]
@@ -78,12 +85,12 @@ def loss_curve(log: Sequence[dict[str, Any]]) -> str:
 def counts(rows: Sequence[tuple[str, int]], unit: str) -> str:
     """Horizontal bars of counts, largest first; at most ten."""
     shown = sorted(rows, key=lambda row: (-row[1], row[0]))[:10]
-    figure = Figure(figsize=(7.2, 0.34 * len(shown) + 0.8))
+    figure = _figure(7.2, 0.34 * len(shown) + 0.8)
     axes = _bare(figure)
     axes.barh(range(len(shown)), [count for _, count in shown], color=PALE, height=0.62)
     for index, (_, count) in enumerate(shown):
         axes.text(count, index, f" {count}", va="center", fontsize=8, color=INK)
-    axes.set_yticks(range(len(shown)), [name for name, _ in shown])
+    axes.set_yticks(range(len(shown)), [visible(name) for name, _ in shown])
     axes.set_xlabel(unit, color=INK, fontsize=9)
     axes.invert_yaxis()
     return _svg(figure)

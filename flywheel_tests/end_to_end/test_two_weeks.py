@@ -28,6 +28,7 @@ class House:
         self.settings = Settings(home=home)
         self.lake = Lake(self.settings.lake())
         self.screen = Screen(home / "run.log")
+        (home / "dagster").mkdir(exist_ok=True)
         self.instance = dg.DagsterInstance.local_temp(str(home / "dagster"))
 
     def turn(self, week: str) -> None:

@@ -1,0 +1,113 @@
+"""Stages under a real Dagster instance: twice is once, a failed blocking check stops, and each asks for what is missing."""
+
+import json
+import os
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from flywheel.errors import FlywheelError
+from flywheel.lake import Lake
+from flywheel.operations.launch import run_job
+from flywheel.partitions import partition_key
+from flywheel_tests.traces.test_inbox import line
+
+WEEK = "2026-02-02"
+
+
+def trace(number: int) -> dict:
+    """One production_traces row."""
+    from datetime import UTC, datetime
+
+    from flywheel.traces.adapters.openai_messages import read_line
+
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    return read_line(json.dumps(line(number))).row(source_file="a", source_line=number, week_started=start)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> dg.DagsterInstance:
+    (tmp_path / "dagster").mkdir()
+    return dg.DagsterInstance.local_temp(str(tmp_path / "dagster"))
+
+
+@pytest.fixture
+def home() -> Path:
+    """The session's house, with an inbox for the door pack in a week no other test uses."""
+    home = Path(os.environ["FLYWHEEL_HOME"])
+    (home / "inbox" / "door").mkdir(parents=True, exist_ok=True)
+    lines = [line(f"stage-{n}", started_at="2026-02-03T10:00:00Z") for n in range(4)]
+    (home / "inbox" / "door" / "stages.jsonl").write_text("\n".join(json.dumps(text) for text in lines) + "\n{broken\n")
+    return home
+
+
+def test_collect_twice_gives_the_same_rows_and_does_no_work(home: Path, instance: dg.DagsterInstance):
+    lake = Lake(home / "lake")
+    run_job("collect", workflow="door", week=WEEK, on=instance)
+    first = lake.all_lineage(workflow="door").filter(week=WEEK).sort("table_name")
+    run_job("collect", workflow="door", week=WEEK, on=instance)
+    assert lake.all_lineage(workflow="door").filter(week=WEEK).sort("table_name").equals(first), (
+        "nothing was written again"
+    )
+    assert lake.read_partition("production_traces", workflow="door", week=WEEK).height == 4
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey("production_traces"), asset_partitions=[partition_key(WEEK, "door")]
+        ),
+        limit=9,
+    ).records
+    assert [r.asset_materialization.metadata["unchanged"].value for r in records if r.asset_materialization] == [
+        True,
+        False,
+    ]
+
+
+def test_a_new_line_changes_the_week_it_belongs_to(home: Path, instance: dg.DagsterInstance):
+    run_job("collect", workflow="door", week=WEEK, on=instance)
+    with (home / "inbox" / "door" / "stages.jsonl").open("a") as file:
+        file.write(json.dumps(line("late", started_at="2026-02-05T10:00:00Z")) + "\n")
+    run_job("collect", workflow="door", week=WEEK, on=instance)
+    assert Lake(home / "lake").read_partition("production_traces", workflow="door", week=WEEK).height == 5
+
+
+def test_a_failed_blocking_check_stops_the_week_and_is_named(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    from flywheel.lake.store import Lake as Store
+
+    honest = Store.replace_partition
+
+    def lying(self, table, rows, **rest):
+        if table == "inbox_ledger":
+            rows = [{**row, "accepted": row["accepted"] + 1} for row in rows]
+        return honest(self, table, rows, **rest)
+
+    with (home / "inbox" / "door" / "stages.jsonl").open("a") as file:
+        file.write(json.dumps(line("other", started_at="2026-02-05T10:00:00Z")) + "\n")
+    monkeypatch.setattr(Store, "replace_partition", lying)
+    with pytest.raises(FlywheelError, match="every_line_is_accounted_for"):
+        run_job("collect", workflow="door", week=WEEK, on=instance)
+
+
+@pytest.mark.parametrize(
+    ("stage", "job", "said"),
+    [("production_failures", "collect", "production_traces was never written"), ("checkpoint", "learn", "sft_dataset was never written"),
+     ("promotion", "learn", "eval_results was never written")],
+)  # fmt: skip
+def test_a_lone_stage_without_its_input_names_the_stage_to_run(
+    home: Path, instance: dg.DagsterInstance, stage: str, job: str, said: str
+):
+    del home
+    with pytest.raises(FlywheelError, match=said) as caught:
+        run_job(job, workflow="door", week="2026-03-02", on=instance, stages=[stage])
+    assert "flywheel run --workflow door --week 2026-03-02 --stage" in caught.value.remedy
+    assert not Lake(Path(os.environ["FLYWHEEL_HOME"]) / "lake").has_partition(stage, workflow="door", week="2026-03-02")
+
+
+def test_the_report_is_made_and_says_why_learn_did_not_run(home: Path, instance: dg.DagsterInstance):
+    run_job("collect", workflow="door", week=WEEK, on=instance)
+    report = Lake(home / "lake").read_partition("weekly_report", workflow="door", week=WEEK).row(0, named=True)
+    assert not report["learn_ran"] and (home / report["path"]).is_file()
+    assert isinstance(Lake(home / "lake").read_weeks("weekly_report", workflow="door"), pl.DataFrame)
