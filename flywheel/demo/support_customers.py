@@ -22,11 +22,18 @@ _MIX = (
     ("rate_limited", 4), ("too_late", 4), ("two_wishes", 4), ("refuse", 10),
 )  # fmt: skip
 
+# Demonstrations show what traffic alone does not teach: nobody complains about a poem, so refusals rarely reach the experts.
+_DEMONSTRATED = (
+    ("refuse", 30), ("without_number", 16), ("list_orders", 10), ("wrong_number", 8), ("create_ticket", 9), ("cancel_order", 7),
+    ("refund_order", 7), ("track_shipment", 4), ("update_address", 3), ("rate_limited", 2), ("too_late", 2), ("two_wishes", 2),
+)  # fmt: skip
+
 
 def make_goals(seed: int, count: int, week: str) -> list[Goal]:
-    """`count` customers of one week, spread over all kinds of wishes in the shares of `_MIX`, in random order."""
+    """`count` customers of one week (or of the demonstrations), spread over all kinds of wishes, in random order."""
     rng = random.Random(f"{seed}|{week}")
-    kinds = [kind for kind, share in _MIX for _ in range(share)]
+    mix = _DEMONSTRATED if week == "demonstration" else _MIX
+    kinds = [kind for kind, share in mix for _ in range(share)]
     drawn = [
         kinds[(number * len(kinds)) // count] if count <= len(kinds) else kinds[number % len(kinds)]
         for number in range(count)

@@ -27,7 +27,7 @@ class Size:
     """How large a simulated week is: customers a week, and demonstrations before the first."""
 
     customers: int = 90
-    demonstrations: int = 80
+    demonstrations: int = 110
 
 
 def turn(
