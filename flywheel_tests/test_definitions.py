@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 HEAVY = ("torch", "vllm", "transformers", "trl", "peft", "datasets")
-ASSETS = {"production_traces", "production_failures", "correction_batch", "corrected_traces", "sft_dataset", "preference_dataset",
+ASSETS = {"production_traces", "quarantined_records", "production_failures", "correction_batch", "corrected_traces", "sft_dataset", "preference_dataset",
           "checkpoint", "eval_results", "promotion", "weekly_report", "served_model", "benchmark", "demonstrations"}  # fmt: skip
 
 

@@ -48,11 +48,14 @@ collect_every_week = dg.build_schedule_from_partitioned_job(
 def correction_batch_completed(context: dg.SensorEvaluationContext, house: House) -> dg.SensorResult | dg.SkipReason:
     """Requests `learn` once for every closed batch version and attempt; until then says how far the experts are."""
     settings = house.settings()
+    lake = house.lake()
     requests: list[dg.RunRequest] = []
     waiting: list[str] = []
     for file in sorted(settings.qa_store("x").parent.glob("*.sqlite")):
         for batch in EventStore(file).batches():
             name = f"{batch.workflow}, week {batch.week}"
+            if batch.attempt == 1 and lake.has_partition("promotion", workflow=batch.workflow, week=batch.week):
+                continue  # learned already, e.g. from the command line
             if batch.closed:
                 requests.append(
                     dg.RunRequest(
@@ -63,7 +66,7 @@ def correction_batch_completed(context: dg.SensorEvaluationContext, house: House
             else:
                 waiting.append(f"{name}: {len(batch.item_ids)} items are with the experts")
     if not requests:
-        return dg.SkipReason("; ".join(waiting) or "no correction batch was opened yet")
+        return dg.SkipReason("; ".join(waiting) or "no correction batch waits to be learned from")
     return dg.SensorResult(run_requests=requests)
 
 

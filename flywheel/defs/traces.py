@@ -10,6 +10,16 @@ from flywheel.partitions import last_week_same_workflow, week_before, week_bound
 from flywheel.traces.inbox import read_inbox
 
 
+quarantined_records = dg.AssetSpec(
+    "quarantined_records",
+    partitions_def=week_by_workflow,
+    deps=["production_traces"],
+    description="Inbox lines that were refused, each with file, offset, reason and remedy; written by production_traces. "
+    "Grain: one line.",
+    **asset_options("quarantined_records", "traces"),
+)
+
+
 @dg.asset(
     partitions_def=week_by_workflow,
     deps=[dg.AssetDep("served_model", partition_mapping=last_week_same_workflow)],
@@ -52,7 +62,10 @@ def production_traces(context: dg.AssetExecutionContext, house: House) -> dg.Mat
         {k: row[k] for k in ("trace_id", "adapter_id", "assistant_steps", "tool_calls", "outcome_status")}
         for row in rows
     ]
-    return stage.write(rows, settings, preview=preview, metadata=facts, also={"quarantined_records": refused})
+    result = stage.write(rows, settings, preview=preview, metadata=facts, also={"quarantined_records": refused})
+    counted = {"dagster/partition_row_count": len(refused), "preview": facts["quarantine"]}
+    context.log_event(dg.AssetMaterialization("quarantined_records", partition=context.partition_key, metadata=counted))
+    return result
 
 
 @dg.asset_check(asset="production_traces", blocking=True, partitions_def=week_by_workflow)

@@ -25,7 +25,7 @@ def test_the_sensor_says_how_far_the_experts_are_and_requests_each_closed_batch_
     def tick():
         return correction_batch_completed(dg.build_sensor_context(instance=instance), house=house)
 
-    assert "no correction batch" in tick().skip_message
+    assert "no correction batch waits" in tick().skip_message
     store = EventStore(tmp_path / "qa" / "door.sqlite")
     batch = store.open_batch(week="2026-02-02", workflow="door", version="v1", item_ids=["i"], qa_mode="three")
     assert "1 items are with the experts" in tick().skip_message
