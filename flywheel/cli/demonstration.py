@@ -54,7 +54,7 @@ def lap(week: Annotated[str, typer.Option(help="Monday the week starts on.")] = 
     for section, changes in _LAP.items():
         values[section].update(changes)
     (pack / "workflow.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    _turn(settings, week, Size(customers=24, demonstrations=16))
+    _turn(settings, week, Size(customers=24, demonstrated_runs=8, demonstrated_steps=16))
 
 
 def _turn(settings: Settings, week: str, size: Any) -> None:

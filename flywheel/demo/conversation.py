@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from flywheel.corrections.proposal import Proposal
 from flywheel.demo.protocol import Agent, Goal, Message, Simulation, Step
-from flywheel.toolcalls.arguments import canonical_json, parse_arguments
-from flywheel.workflows.environment import Environment
+from flywheel.toolcalls.arguments import parse_arguments
+from flywheel.workflows.environment import run_calls
 from flywheel.workflows.pack import Pack
 
 MAXIMUM_STEPS = 6
@@ -18,20 +18,6 @@ class Conversation(NamedTuple):
 
     messages: list[Message]
     outcome: str
-
-
-def run_tools(environment: Environment, message: Message) -> list[Message]:
-    """The tool messages that answer a message's calls."""
-    answers: list[Message] = []
-    for call in message.get("tool_calls") or []:
-        arguments, problem = parse_arguments(call["function"]["arguments"])
-        content = (
-            environment.call(call["function"]["name"], arguments)
-            if arguments is not None
-            else canonical_json({"error": "INVALID_ARGUMENTS", "message": problem})
-        )
-        answers.append({"role": "tool", "tool_call_id": call["id"], "content": content})
-    return answers
 
 
 async def converse(
@@ -48,13 +34,13 @@ async def converse(
     messages = start or [{"role": "system", "content": pack.system}, {"role": "user", "content": goal.opening}]
     messages = list(messages)
     for message in messages:
-        run_tools(environment, message)
+        run_calls(environment, message)
     objections = 0
     for _ in range(budget):
         message = await agent(messages)
         messages.append(message)
         if message.get("tool_calls"):
-            messages += run_tools(environment, message)
+            messages += run_calls(environment, message)
             continue
         said = simulation.answer(goal, messages, objections)
         if said is None:
@@ -134,14 +120,18 @@ def expert(goal: Goal, simulation: Simulation) -> Agent:
 
 
 async def demonstration(
-    goal: Goal, pack: Pack, simulation: Simulation, *, annotator: str, reviewer: str
+    goal: Goal, pack: Pack, simulation: Simulation, *, annotator: str, reviewer: str, first_step_only: bool = False
 ) -> dict[str, Any]:
-    """One run done right, as the pack's `demonstrations/*.jsonl` holds it."""
-    conversation = await converse(goal, expert(goal, simulation), pack, simulation, budget=8)
+    """One run done right, as the pack's `demonstrations/*.jsonl` holds it; or only its opening and the right first step."""
+    budget = 1 if first_step_only else 8
+    messages = (await converse(goal, expert(goal, simulation), pack, simulation, budget=budget)).messages
+    if first_step_only:
+        first = next(index for index, message in enumerate(messages) if message["role"] == "assistant")
+        messages = messages[: first + 1]
     return {
         "conversation_id": f"demonstration-{goal.goal_id}",
         "tools": pack.tools,
-        "messages": conversation.messages,
+        "messages": messages,
         "annotator_kind": "simulated",
         "annotator": annotator,
         "reviewer": reviewer,

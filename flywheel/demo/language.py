@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 FIRST_NAMES = ("ana", "boris", "carla", "dina", "eli", "finn", "greta", "hugo", "ines", "jonas", "kira", "leon", "mara", "nils",
                "olga", "pavel", "rosa", "sven", "tara", "umut", "vera", "wanda", "yann", "zoe")  # fmt: skip
-MAIL_DOMAINS = ("postbox.net", "mailhaus.de", "inboxly.com", "brieftaube.org", "netpost.fr", "quickmail.io")
+MAIL_DOMAINS = ("postbox.net", "mailhaus.de", "inboxly.com", "brieftaube.org", "netpost.fr", "quickmail.io", "kurier.at",
+                "pigeon.dk", "envoi.ch", "mailroom.uk", "letterbox.se", "tinypost.me", "papier.be", "stamps.example", "webby.no")  # fmt: skip
 CITIES = ("Leeds", "Porto", "Graz", "Lyon", "Oslo", "Turin", "Ghent", "Malmo", "Bergen", "Basel", "Nantes", "Zwolle")
 STREETS = ("Mill Lane", "High Street", "Park Road", "Station Road", "Elm Street", "Church Walk", "Bridge Street", "Garden Row",
            "Queens Avenue", "Harbour View")  # fmt: skip
@@ -50,19 +51,32 @@ CANCEL_REASONS = {
         "i don't want it anymore",
         "we no longer need the {product}",
         "i had second thoughts",
+        "it's not needed now",
+        "i decided against it",
     ),
     "too_slow": (
         "it takes far too long",
         "i can't wait that long",
         "the delivery is way too slow",
         "it should have come last week",
+        "shipping takes forever",
+        "i have been waiting too long",
     ),
     "found_cheaper": (
         "i found it cheaper elsewhere",
         "another shop sells the {product} for less",
         "i saw a better price",
+        "there is a cheaper {product} in town",
+        "i can pay less somewhere else",
     ),
-    "other": ("my dog ate my wallet", "i ordered it by accident", "my kid pressed the button", "i am moving abroad"),
+    "other": (
+        "my dog ate my wallet",
+        "i ordered it by accident",
+        "my kid pressed the button",
+        "i am moving abroad",
+        "someone used my account",
+        "the gift is for next year",
+    ),
 }
 REFUND_REASONS = {
     "damaged": (
@@ -70,55 +84,68 @@ REFUND_REASONS = {
         "the {product} has a crack",
         "it was smashed in the box",
         "the {product} came in pieces",
+        "it does not work at all",
+        "it was dented and scratched",
     ),
     "wrong_item": (
         "you sent me something else",
         "i got a {product} instead",
         "that's not the item i picked",
         "wrong colour came",
+        "this is not the one i chose",
+        "another {product} was in the parcel",
     ),
     "late": (
         "it came two weeks late",
         "it arrived after the birthday",
         "it turned up far too late",
         "delivery missed the date",
+        "i had to wait a month",
+        "it was delivered after my trip",
     ),
     "other": (
         "i just don't like it",
         "the {product} smells odd",
         "my partner bought one too",
         "it does not match my sofa",
+        "it looks ugly in real life",
+        "it doesn't fit me",
     ),
 }
 TICKETS = {
     "safety": ("the {product} from {o} started to smoke", "{o}: the {product} gave me an electric shock", "my child got hurt by the "
                "{product}, order {o}", "the battery in {o} is getting hot and swelling", "{o} caught fire on my table",
-               "i had an allergic reaction to the {product} in {o}"),
+               "i had an allergic reaction to the {product} in {o}", "the {product} ({o}) burned my hand", "there is smoke coming out of my {product}, {o}"),
     "legal": ("my lawyer will write to you about {o}", "this is a legal notice regarding {o}", "i will see you in court over {o}",
-              "{o}: my attorney wants your statement", "i am taking legal steps because of {o}"),
+              "{o}: my attorney wants your statement", "i am taking legal steps because of {o}", "expect a lawsuit about {o}", "my solicitor handles {o} from now on"),
     "billing": ("i need an invoice with my vat number for {o}", "the bill of {o} shows a wrong company name", "can i get a receipt "
-                "for {o}", "{o} was charged twice on my card", "the invoice for {o} never came"),
+                "for {o}", "{o} was charged twice on my card", "the invoice for {o} never came", "send me the bill of {o} again", "your invoice for {o} has the wrong vat"),
     "complaint": ("i want to complain about the courier of {o}", "your driver was rude when bringing {o}", "the courier threw {o} "
-                  "over my fence", "{o}: terrible service, i want this on record", "i am filing a complaint on {o}"),
+                  "over my fence", "{o}: terrible service, i want this on record", "i am filing a complaint on {o}", "i am angry about how {o} was handled", "bad experience with {o}, please note my complaint"),
     "other": ("let me talk to a human about {o}", "connect me with a person for {o}", "{o}: i prefer a real person to handle it",
-              "can someone call me about {o}", "i want an agent, not a bot, for {o}"),
+              "can someone call me about {o}", "i want an agent, not a bot, for {o}", "a human please, it is about {o}", "who can i speak to about {o}?"),
 }  # fmt: skip
 WISHES = {
     "get_order": ("what happened to order {o}?", "can you check on {o} for me", "status {o}", "tell me how order {o} is doing",
                   "i'd like to know if {o} went out yet", "any update for {o}?", "{o} - is it on its way?", "how far along is {o}",
                   "is my {product} ({o}) shipped already", "could you look up {o}", "has {o} left your warehouse?",
-                  "please see what's up with order {o}", "i ordered a {product}, number {o}, what is its state"),
+                  "please see what's up with order {o}", "i ordered a {product}, number {o}, what is its state",
+                  "when will i get {o}", "i want news on {o}", "{o} please, how does it look", "did you send {o} out",
+                  "i'm curious about the progress of {o}", "the {product} of order {o}, when does it come?"),
     "list_orders": ("what orders do i have under {e}?", "show everything i bought with {e}", "i lost my order numbers, my mail is {e}",
                     "which purchases are on {e}", "list my orders, account {e}", "can you find the orders for {e}",
                     "{e} is my address, what did i order", "please pull up all orders of {e}", "i need my order history: {e}",
-                    "look for orders made by {e}", "all my stuff under {e} please"),
+                    "look for orders made by {e}", "all my stuff under {e} please",
+                    "i forgot the number, it was ordered with {e}", "what's on my account? {e}", "anything open for {e}?",
+                    "{e}, tell me all order ids", "my mail is {e}: which orders do you see"),
     "track_shipment": ("where is parcel {t}", "track {t}", "my tracking number is {t}, where is it now?", "locate package {t} please",
                        "is {t} close to me yet", "the parcel {t} does not move, where is it", "whereabouts of {t}?",
                        "follow up on shipment {t}", "can you see where {t} is", "{t} hasn't come, where is it",
                        "my box {t} - where did it end up"),
     "cancel_order": ("please cancel {o}, {r}", "{r}, so cancel order {o}", "cancel {o}. {r}", "stop order {o} because {r}",
                      "i want to call off {o}: {r}", "get rid of {o}, {r}", "{o} can be cancelled, {r}", "don't send {o}, {r}",
-                     "{r}. kindly cancel {o}", "undo my order {o} as {r}", "take back {o} before it ships, {r}"),
+                     "{r}. kindly cancel {o}", "undo my order {o} as {r}", "take back {o} before it ships, {r}", "i don't need {o} any more since {r}",
+                     "as {r}, order {o} is off", "call {o} off for me: {r}"),
     "refund_order": ("i want my money back for {o}, {r}", "refund {o}: {r}", "{r}. please refund order {o}", "{o} - {r}, refund it",
                      "give me a refund on {o} since {r}", "about {o}: {r}, i'd like the money back", "can you pay back {o}? {r}",
                      "{r}, so i ask for a refund of {o}", "return the money for {o}, {r}", "{o} needs a refund as {r}"),
@@ -129,7 +156,10 @@ WISHES = {
                        "please deliver {o} to {street} in {city}, zip {zip}", "change the address of {o} to {street}, {zip} {city}",
                        "{o} should go to {street}, {city}, {zip}", "wrong address on {o}, it is {street}, {zip} {city}",
                        "my new home is {street}, {city} {zip}, please redirect {o}", "redirect {o}: {street}, {zip}, {city}",
-                       "ship {o} to my office at {street}, {zip} {city}", "for {o} use {street} / {city} / {zip}"),
+                       "ship {o} to my office at {street}, {zip} {city}", "for {o} use {street} / {city} / {zip}",
+                       "we live at {street}, {zip} {city} now, bring {o} there", "deliver {o} elsewhere: {street}, {city}, {zip}",
+                       "{o} goes to a different place, {street}, {zip} {city}", "correct the street for {o}: {street}, {city} {zip}",
+                       "order {o}, please put {street}, {zip} {city} as address", "can {o} come to {street}, {city} {zip}?"),
 }  # fmt: skip
 WISHES_WITHOUT_NUMBER = {
     "get_order": ("what happened to my order?", "is my {product} on its way?", "any update on my {product}", "status of my purchase pls",

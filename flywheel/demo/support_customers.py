@@ -22,17 +22,21 @@ _MIX = (
     ("rate_limited", 4), ("too_late", 4), ("two_wishes", 4), ("refuse", 10),
 )  # fmt: skip
 
-# Demonstrations show what traffic alone does not teach: nobody complains about a poem, so refusals rarely reach the experts.
-_DEMONSTRATED = (
-    ("refuse", 30), ("without_number", 16), ("list_orders", 10), ("wrong_number", 8), ("create_ticket", 9), ("cancel_order", 7),
-    ("refund_order", 7), ("track_shipment", 4), ("update_address", 3), ("rate_limited", 2), ("too_late", 2), ("two_wishes", 2),
+# Whole demonstrated runs show how to recover; demonstrated first steps show what traffic alone does not teach: nobody
+# complains about a poem, so refusals rarely reach the experts.
+_RUNS = (
+    ("wrong_number", 40), ("without_number", 24), ("list_orders", 10), ("rate_limited", 10), ("too_late", 10), ("two_wishes", 6),
+)  # fmt: skip
+_STEPS = (
+    ("refuse", 18), ("list_orders", 16), ("create_ticket", 14), ("cancel_order", 12), ("refund_order", 12), ("without_number", 9),
+    ("update_address", 8), ("get_order", 6), ("track_shipment", 5),
 )  # fmt: skip
 
 
 def make_goals(seed: int, count: int, week: str) -> list[Goal]:
-    """`count` customers of one week (or of the demonstrations), spread over all kinds of wishes, in random order."""
+    """`count` customers of one week (or of the demonstrations `run`, `step`), spread over all kinds of wishes, shuffled."""
     rng = random.Random(f"{seed}|{week}")
-    mix = _DEMONSTRATED if week == "demonstration" else _MIX
+    mix = {"run": _RUNS, "step": _STEPS}.get(week, _MIX)
     kinds = [kind for kind, share in mix for _ in range(share)]
     drawn = [
         kinds[(number * len(kinds)) // count] if count <= len(kinds) else kinds[number % len(kinds)]

@@ -24,10 +24,11 @@ from flywheel.workflows.pack import Pack
 
 @dataclass(frozen=True)
 class Size:
-    """How large a simulated week is: customers a week, and demonstrations before the first."""
+    """How large a simulated week is: customers a week; demonstrated runs and single steps before the first."""
 
     customers: int = 90
-    demonstrations: int = 110
+    demonstrated_runs: int = 36
+    demonstrated_steps: int = 220
 
 
 def turn(
@@ -46,7 +47,7 @@ def turn(
     pack = find_pack(settings.workflows(), workflow)
     with screen.working("base model"):
         base = ensure_base_model(settings, pack)
-        write_demonstrations(pack, simulation, size.demonstrations)
+        write_demonstrations(pack, simulation, size.demonstrated_runs, size.demonstrated_steps)
     screen.say(f"[bold]{workflow}[/], week of {week}, on {base.name}; customers and experts are simulated")
     run_job("freeze", workflow=workflow, week=None, on=on, screen=screen)
     _traffic(settings, pack, base, simulation, week, size, screen)

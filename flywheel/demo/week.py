@@ -42,20 +42,25 @@ def lay_out_pack(source: Path, target: Path) -> bool:
     return True
 
 
-def write_demonstrations(pack: Pack, simulation: Simulation, count: int) -> int:
-    """Simulated experts do the workflow right `count` times, before the first week; nothing when they already did."""
+def write_demonstrations(pack: Pack, simulation: Simulation, runs: int, steps: int) -> int:
+    """Simulated experts show how it is done, before the first week; nothing when they already did.
+
+    `runs` whole runs, and `steps` openings with the right first step alone: choosing the tool and its arguments is what is
+    hard, and such rows cost a tenth of a run's. Returns the number of lines written.
+    """
     file = pack.folder / "demonstrations" / "simulated.jsonl"
     if file.is_file():
         return 0
 
     async def all_of_them() -> list[dict[str, Any]]:
-        goals = simulation.make_goals(DEMONSTRATION_SEED, count, "demonstration")
         return [
             await demonstration(
-                goal, pack, simulation, annotator="simulated-annotator-1", reviewer="simulated-reviewer-1"
+                goal, pack, simulation, annotator="simulated-annotator-1", reviewer="simulated-reviewer-1",
+                first_step_only=family == "step",
             )
-            for goal in goals
-        ]
+            for family, count in (("run", runs), ("step", steps))
+            for goal in simulation.make_goals(DEMONSTRATION_SEED, count, family)
+        ]  # fmt: skip
 
     file.parent.mkdir(exist_ok=True)
     lines = [canonical_json(line) + "\n" for line in asyncio.run(all_of_them())]

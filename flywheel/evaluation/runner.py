@@ -17,8 +17,8 @@ from flywheel.evaluation.scorers.episode import score_episode
 from flywheel.evaluation.scorers.score import SCORER_VERSION, Score
 from flywheel.evaluation.scorers.step import score_step
 from flywheel.serving.client import ChatClient, ModelStep
-from flywheel.toolcalls.arguments import canonical_json, parse_arguments
-from flywheel.workflows.environment import Environment
+from flywheel.toolcalls.arguments import canonical_json
+from flywheel.workflows.environment import Environment, run_calls
 from flywheel.workflows.pack import Pack
 
 
@@ -136,19 +136,6 @@ async def _run_case(client: ChatClient, arm: Arm, case: Case, pack: Pack) -> Run
         else:
             ended = True
     return Run(messages[1:], steps, environment, ended)
-
-
-def run_calls(environment: Environment, message: Message) -> list[Message]:
-    """The tool messages that answer an assistant message's calls; unparsable arguments come back as a tool error."""
-    answers: list[Message] = []
-    for call in message["tool_calls"]:
-        arguments, problem = parse_arguments(call["function"]["arguments"])
-        if arguments is None:
-            content = canonical_json({"error": "INVALID_ARGUMENTS", "message": problem})
-        else:
-            content = environment.call(call["function"]["name"], arguments)
-        answers.append({"role": "tool", "tool_call_id": call["id"], "content": content})
-    return answers
 
 
 def _score(case: Case, run: Run, pack: Pack) -> Score:

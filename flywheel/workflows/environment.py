@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flywheel.errors import FlywheelError
+from flywheel.toolcalls.arguments import canonical_json, parse_arguments
 
 
 class Environment(Protocol):
@@ -25,6 +26,19 @@ class EnvironmentModule(Protocol):
     def make_environment(self, seed: int, overrides: dict[str, Any] | None = None) -> Environment:
         """A fresh world; the same seed and overrides give the same world."""
         ...
+
+
+def run_calls(environment: Environment, message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tool messages that answer an assistant message's calls; unparsable arguments come back as a tool error."""
+    answers: list[dict[str, Any]] = []
+    for call in message.get("tool_calls") or []:
+        arguments, problem = parse_arguments(call["function"]["arguments"])
+        if arguments is None:
+            content = canonical_json({"error": "INVALID_ARGUMENTS", "message": problem})
+        else:
+            content = environment.call(call["function"]["name"], arguments)
+        answers.append({"role": "tool", "tool_call_id": call["id"], "content": content})
+    return answers
 
 
 def load_environment(file: Path) -> EnvironmentModule:

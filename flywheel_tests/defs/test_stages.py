@@ -30,7 +30,7 @@ def trace(number: int) -> dict:
 @pytest.fixture
 def instance(tmp_path: Path) -> dg.DagsterInstance:
     (tmp_path / "dagster").mkdir()
-    return dg.DagsterInstance.local_temp(str(tmp_path / "dagster"))
+    return dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides={"telemetry": {"enabled": False}})
 
 
 @pytest.fixture

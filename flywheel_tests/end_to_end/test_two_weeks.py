@@ -29,7 +29,7 @@ class House:
         self.lake = Lake(self.settings.lake())
         self.screen = Screen(home / "run.log")
         (home / "dagster").mkdir(exist_ok=True)
-        self.instance = dg.DagsterInstance.local_temp(str(home / "dagster"))
+        self.instance = dg.DagsterInstance.local_temp(str(home / "dagster"), overrides={"telemetry": {"enabled": False}})
 
     def turn(self, week: str) -> None:
         from flywheel.demo.turn import Size, turn
@@ -39,7 +39,7 @@ class House:
             door_simulation.FOLDER,
             door_simulation,
             week=week,
-            size=Size(30, 48),
+            size=Size(customers=30, demonstrated_runs=48, demonstrated_steps=0),
             on=self.instance,
             screen=self.screen,
         )

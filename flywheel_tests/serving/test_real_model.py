@@ -24,7 +24,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
     cache = tmp_path_factory.mktemp("models")
-    subprocess.run([sys.executable, "-m", "flywheel.training.base_model", "smollm2-135m-instruct", str(cache)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "flywheel.training.base_model", "smollm2-135m-instruct", str(cache)],
+        check=True,
+        capture_output=True,
+    )
     return find_base_model(cache, "smollm2-135m-instruct")
 
 
@@ -42,7 +46,9 @@ def test_the_tokenizer_is_the_one_the_figures_were_measured_with(base: BaseModel
     assert renderer.decode(renderer.encode("Where is ÄÖ 12?")) == "Where is ÄÖ 12?"
 
 
-def test_vllm_reads_what_was_trained_and_answers_like_peft(base: BaseModel, pack: Pack, histories: list[list[dict]], tmp_path: Path):
+def test_vllm_reads_what_was_trained_and_answers_like_peft(
+    base: BaseModel, pack: Pack, histories: list[list[dict]], tmp_path: Path
+):
     renderer = Renderer(base.tokenizer_file)
     adapter = train(base, renderer, pack, histories, tmp_path)
     spec = ServerSpec(base.folder, renderer.template_file.absolute(), adapters={adapter.name: adapter})
@@ -53,7 +59,10 @@ def test_vllm_reads_what_was_trained_and_answers_like_peft(base: BaseModel, pack
             assert await check_adapter_is_live(client, adapter.name, histories, pack.tools) > 1e-3
             return (
                 [await client.first_token_log_probabilities("base", history, pack.tools) for history in histories],
-                [await client.first_token_log_probabilities(adapter.name, history, pack.tools) for history in histories],
+                [
+                    await client.first_token_log_probabilities(adapter.name, history, pack.tools)
+                    for history in histories
+                ],
             )
 
     with vllm_server(spec, log=tmp_path / "vllm.log", start_seconds=240) as server:
@@ -78,11 +87,15 @@ def train(base: BaseModel, renderer: Renderer, pack: Pack, histories: list[list[
         dpo_learning_rate=1e-5, dpo_beta=0.1, dpo_pairs_per_pack=4, threads=2, seed=0,
     )  # fmt: skip
     (folder / "spec.json").write_text(spec.model_dump_json())
-    subprocess.run([sys.executable, "-m", "flywheel.training", str(folder / "spec.json")], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "flywheel.training", str(folder / "spec.json")], check=True, capture_output=True
+    )
     return read_result(folder / "spec.json").adapter_path
 
 
-def peft_log_probabilities(base: BaseModel, adapter: Path, renderer: Renderer, pack: Pack, histories: list[list[dict]]) -> tuple[list, list]:
+def peft_log_probabilities(
+    base: BaseModel, adapter: Path, renderer: Renderer, pack: Pack, histories: list[list[dict]]
+) -> tuple[list, list]:
     """token -> log-probability of the next token, from transformers without and with the adapter."""
     import torch
     from peft import PeftModel
@@ -96,7 +109,9 @@ def peft_log_probabilities(base: BaseModel, adapter: Path, renderer: Renderer, p
             ids = torch.tensor([renderer.prompt_ids(history, pack.tools)])
             with torch.no_grad():
                 values = model(input_ids=ids).logits[0, -1].float().log_softmax(-1)
-            found.append({renderer.decode([token]): values[token].item() for token in values.topk(200).indices.tolist()})
+            found.append(
+                {renderer.decode([token]): values[token].item() for token in values.topk(200).indices.tolist()}
+            )
         return found
 
     plain = each(model)
