@@ -86,7 +86,7 @@ def make_tiny_random(cache: Path, corpus: Path) -> Path:
     try:
         tokenizer = train_tokenizer(corpus)
         wrapped = PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>",
+            tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|endoftext|>",
             unk_token="<|endoftext|>",
         )  # fmt: skip
         wrapped.save_pretrained(folder)
@@ -96,7 +96,8 @@ def make_tiny_random(cache: Path, corpus: Path) -> Path:
             vocab_size=-(-tokenizer.get_vocab_size() // 64) * 64, hidden_size=128, intermediate_size=256,
             num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=4096,
             tie_word_embeddings=True, bos_token_id=tokenizer.token_to_id("<|im_start|>"), eos_token_id=end,
-            pad_token_id=end, initializer_range=0.05,
+            # Not <|im_end|>: the embedding of the padding token is all zeros, and its tied output could never be learned.
+            pad_token_id=tokenizer.token_to_id("<|endoftext|>"), initializer_range=0.05,
         )  # fmt: skip
         model = LlamaForCausalLM(config)
         with torch.no_grad():
