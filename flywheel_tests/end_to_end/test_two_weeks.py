@@ -29,7 +29,9 @@ class House:
         self.lake = Lake(self.settings.lake())
         self.screen = Screen(home / "run.log")
         (home / "dagster").mkdir(exist_ok=True)
-        self.instance = dg.DagsterInstance.local_temp(str(home / "dagster"), overrides={"telemetry": {"enabled": False}})
+        self.instance = dg.DagsterInstance.local_temp(
+            str(home / "dagster"), overrides={"telemetry": {"enabled": False}}
+        )
 
     def turn(self, week: str) -> None:
         from flywheel.demo.turn import Size, turn

@@ -68,9 +68,11 @@ def test_vllm_reads_what_was_trained_and_answers_like_peft(
     with vllm_server(spec, log=tmp_path / "vllm.log", start_seconds=240) as server:
         served_base, served_adapter = asyncio.run(ask())
     ours_base, ours_adapter = peft_log_probabilities(base, adapter, renderer, pack, histories)
-    for served, ours in zip([*served_base, *served_adapter], [*ours_base, *ours_adapter], strict=True):
-        for token, value in list(served.items())[:2]:
-            assert ours[token] == pytest.approx(value, abs=0.2), f"{token!r}: vLLM {value}, transformers {ours[token]}"
+    gaps = [abs(ours[token] - value)
+            for served, ours in zip([*served_base, *served_adapter], [*ours_base, *ours_adapter], strict=True)
+            for token, value in list(served.items())[:2]]  # fmt: skip
+    # Both compute in bfloat16, in different orders: logits near 16 are 0.125 apart, so single gaps of 0.2 are rounding.
+    assert max(gaps) < 0.5 and sum(gaps) / len(gaps) < 0.2, gaps
 
 
 def train(base: BaseModel, renderer: Renderer, pack: Pack, histories: list[list[dict]], folder: Path) -> Path:
