@@ -9,7 +9,6 @@ from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.partitions import last_week_same_workflow, week_before, week_bounds, week_by_workflow, week_of
 from flywheel.traces.inbox import read_inbox
 
-
 quarantined_records = dg.AssetSpec(
     "quarantined_records",
     partitions_def=week_by_workflow,
