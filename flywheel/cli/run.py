@@ -8,6 +8,7 @@ import typer
 
 from flywheel.cli import app
 from flywheel.errors import FlywheelError
+from flywheel.jobs import JOBS, job_of
 from flywheel.settings import Settings
 
 Week = Annotated[str, typer.Option(help="Monday the week starts on, as in 2026-01-05.")]
@@ -21,7 +22,7 @@ def run(
     stage: Annotated[str | None, typer.Option(help="One asset, or one job: freeze, collect, learn.")] = None,
 ) -> None:
     """Run a week: freeze and collect, then learn if its correction batch is closed; or only one stage of it."""
-    from flywheel.operations.launch import JOBS, instance, run_job
+    from flywheel.operations.launch import instance, run_job
     from flywheel.operations.screen import Screen
     from flywheel.workflows.loader import find_pack
 
@@ -39,7 +40,7 @@ def run(
         elif stage in JOBS:
             run_job(stage, workflow=workflow, week=None if stage == "freeze" else week, on=on, screen=screen)
         else:
-            job = _job_of(stage)
+            job = job_of(stage)
             run_job(
                 job, workflow=workflow, week=None if job == "freeze" else week, on=on, screen=screen, stages=[stage]
             )
@@ -50,27 +51,6 @@ def _closed(settings: Settings, week: str, workflow: str) -> bool:
 
     batch = EventStore(settings.qa_store(workflow)).batch_of(week, workflow)
     return batch is not None and batch.closed
-
-
-def _job_of(stage: str) -> str:
-    stages = {
-        "freeze": ("benchmark", "demonstrations"),
-        "collect": ("production_traces", "production_failures", "correction_batch"),
-        "learn": (
-            "corrected_traces",
-            "sft_dataset",
-            "preference_dataset",
-            "checkpoint",
-            "eval_results",
-            "promotion",
-            "weekly_report",
-        ),
-    }
-    for job, names in stages.items():
-        if stage in names:
-            return job
-    known = ", ".join(name for names in stages.values() for name in names)
-    raise FlywheelError(f"there is no stage {stage!r}", remedy=f"name one of: freeze, collect, learn, {known}")
 
 
 @app.command()

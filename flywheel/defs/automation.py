@@ -4,36 +4,26 @@ import dagster as dg
 
 from flywheel.corrections.events import EventStore
 from flywheel.defs.resources import House
+from flywheel.jobs import JOBS
 from flywheel.partitions import partition_key, week_by_workflow
-
-COLLECT = ("production_traces", "production_failures", "correction_batch")
-LEARN = (
-    "corrected_traces",
-    "sft_dataset",
-    "preference_dataset",
-    "checkpoint",
-    "eval_results",
-    "promotion",
-    "weekly_report",
-)
 
 collect = dg.define_asset_job(
     "collect",
-    selection=dg.AssetSelection.assets(*COLLECT, "weekly_report"),
+    selection=dg.AssetSelection.assets(*JOBS["collect"], "weekly_report"),
     partitions_def=week_by_workflow,
     executor_def=dg.in_process_executor,
     description="Traces in, failures out, a batch for the experts. Runs on the weekly schedule.",
 )
 learn = dg.define_asset_job(
     "learn",
-    selection=dg.AssetSelection.assets(*LEARN),
+    selection=dg.AssetSelection.assets(*JOBS["learn"]),
     partitions_def=week_by_workflow,
     executor_def=dg.in_process_executor,
     description="Corrections in, datasets, checkpoint, evaluation, decision. Requested when a correction batch is complete.",
 )
 freeze = dg.define_asset_job(
     "freeze",
-    selection=dg.AssetSelection.assets("benchmark", "demonstrations"),
+    selection=dg.AssetSelection.assets(*JOBS["freeze"]),
     executor_def=dg.in_process_executor,
     description="Freeze the pack's benchmark and read its demonstrations. Run when either changes.",
 )

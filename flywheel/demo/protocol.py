@@ -58,7 +58,7 @@ class Simulation(Protocol):
     """A demo pack's customers and the policy its experts follow; a module may serve."""
 
     def make_goals(self, seed: int, count: int, week: str) -> list[Goal]:
-        """Seeded customers of one week."""
+        """Seeded customers of one week; before the first, of the demonstrations: `run` or `step` instead of a week."""
         ...
 
     def solve(self, goal: Goal, messages: list[Message]) -> Step:

@@ -46,7 +46,7 @@ def write_demonstrations(pack: Pack, simulation: Simulation, runs: int, steps: i
     """Simulated experts show how it is done, before the first week; nothing when they already did.
 
     `runs` whole runs, and `steps` openings with the right first step alone: choosing the tool and its arguments is what is
-    hard, and such rows cost a tenth of a run's. Returns the number of lines written.
+    hard, and such rows are short. Returns the number of lines written.
     """
     file = pack.folder / "demonstrations" / "simulated.jsonl"
     if file.is_file():

@@ -17,6 +17,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from flywheel.errors import FlywheelError, MissingPartition
+from flywheel.jobs import JOBS
 from flywheel.lake.schemas import TABLES
 from flywheel.lake.table import Table
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
@@ -25,8 +26,8 @@ Rows = Sequence[Mapping[str, Any]] | pl.DataFrame
 NO_WEEK = "-"
 
 # Which command makes a missing partition, for the error's remedy.
-_FREEZE = {"benchmark", "benchmark_fingerprints", "demonstrations"}
-_COLLECT = {"production_traces", "quarantined_records", "production_failures", "correction_batch"}
+_FREEZE = {*JOBS["freeze"], "benchmark_fingerprints"}
+_COLLECT = {*JOBS["collect"], "quarantined_records"}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from flywheel.operations.screen import Screen
 from flywheel.partitions import checked_week, partition_key, week_by_workflow
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-JOBS = ("freeze", "collect", "learn")
 
 
 def instance() -> dg.DagsterInstance:
