@@ -1,6 +1,12 @@
 """Which calls are valid, and why the others are not."""
 
+import json
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from flywheel.toolcalls.schema_check import check_call, schema_problem
 from flywheel.workflows.pack import Pack
@@ -30,3 +36,65 @@ def test_remote_references_and_broken_schemas_are_problems():
     assert schema_problem({"type": "object", "properties": {"a": {"type": "text"}}})
     assert schema_problem({"type": "array"})
     assert schema_problem({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {}}}) is None
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["a", "b", "kelvin", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "c"]), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+ORACLE_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "a": {"type": ["integer", "string"], "minimum": 0},
+        "b": {"enum": ["a", 1, None]},
+        "c": {"type": "array", "items": {"$ref": "#/$defs/part"}, "maxItems": 2, "uniqueItems": True},
+    },
+    "required": ["a"],
+    "additionalProperties": False,
+    "$defs": {"part": {"anyOf": [{"type": "number", "maximum": 9}, {"type": "object", "required": ["a"]}]}},
+}
+
+
+def _tool(schema: dict) -> list[dict]:
+    return [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), VALUES, max_size=4))
+def test_the_engine_agrees_with_the_oracle(arguments: dict):
+    found = check_call(_tool(ORACLE_SCHEMA), "f", json.dumps(arguments))
+    expected = list(Draft202012Validator(ORACLE_SCHEMA).iter_errors(arguments))
+    assert bool(found) == bool(expected)
+    assert {error.path for error in found} == {"/".join(map(str, error.absolute_path)) for error in expected}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "ours", "oracles"),
+    [
+        ({"multipleOf": 0.01}, 19.99, True, False),  # decimal arithmetic; the oracle divides floats
+        ({"pattern": r"^\d+$"}, "\u0663", False, True),  # ECMA: \d is ASCII
+        ({"pattern": "^a$"}, "a\n", False, True),  # ECMA: $ is the end of the text
+    ],
+)
+def test_known_differences_from_the_oracle(schema: dict, value: object, ours: bool, oracles: bool):
+    whole = {"type": "object", "properties": {"x": schema}}
+    assert (not check_call(_tool(whole), "f", json.dumps({"x": value}))) is ours
+    assert Draft202012Validator(whole).is_valid({"x": value}) is oracles
+
+
+def test_hostile_schemas_are_refused_or_answered_at_once():
+    started = time.monotonic()
+    doubling = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)} | {"d40": {}}
+    exponential = {"type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": doubling}
+    assert "expand" in str(schema_problem(exponential))
+    remote = {"type": "object", "properties": {"x": {"$ref": "file:///etc/hostname"}}}
+    assert [error.kind for error in check_call(_tool(remote), "f", "{}")] == ["unusable_schema"]
+    catastrophic = {"type": "object", "properties": {"x": {"pattern": "^(a+)+$"}}}
+    assert check_call(_tool(catastrophic), "f", json.dumps({"x": "a" * 40 + "!"}))
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("raw", ['{"x": ' * 900 + "1" + "}" * 900, '{"x": "\\ud800"}', '{"x": ' + str(2**70) + "}"])
+def test_hostile_arguments_never_raise(raw: str):
+    check_call(_tool({"type": "object", "properties": {"x": {"type": "integer"}}}), "f", raw)

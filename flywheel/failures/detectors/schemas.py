@@ -18,7 +18,10 @@ def invalid_calls(run: Run) -> Iterator[Finding]:
                 first = errors[0]
                 place = f" at {first.path}" if first.path else ""
                 said = f"call of {name}: {first.message}"
-                yield Finding(index, "schema_violation", first.kind, "agent", name, f"{first.kind}{place}", said)
+                bucket, fault = (
+                    ("infra_error", "environment") if first.kind == "unusable_schema" else ("schema_violation", "agent")
+                )
+                yield Finding(index, bucket, first.kind, fault, name, f"{first.kind}{place}", said)
 
 
 def unparsed_calls(run: Run) -> Iterator[Finding]:
