@@ -14,6 +14,7 @@ class Settings(BaseSettings):
         first_week: first Monday there is a partition for.
         threads: CPU threads a training or serving child may use.
         serve_start_seconds: how long vLLM may take to answer its health check.
+        vault_folder: where keys and originals lie instead of `home`/vault, e.g. on an encrypted disk.
         base_model: base model to use instead of the one the pack names, e.g. tiny-random for `make lap`.
     """
 
@@ -25,6 +26,7 @@ class Settings(BaseSettings):
     threads: int = 2
     serve_start_seconds: int = 240
     base_model: str | None = None
+    vault_folder: Path | None = None
 
     def workflows(self) -> Path:
         """Folder of the workflow packs."""
@@ -37,6 +39,10 @@ class Settings(BaseSettings):
     def lake(self) -> Path:
         """Root of the Delta tables."""
         return self.home / "lake"
+
+    def vault(self) -> Path:
+        """Keys and originals of redacted values; outside the lake, never copied with it."""
+        return self.vault_folder or self.home / "vault"
 
     def models(self) -> Path:
         """Cache of base models, content-addressed."""

@@ -11,12 +11,13 @@ from flywheel.defs.metadata import asset_options
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.failures.selection import select
+from flywheel.lake.content import content_sha256
 from flywheel.partitions import week_before, week_by_workflow
 from flywheel.toolcalls.schema_check import check_call
 
 
 @dg.asset(
-    partitions_def=week_by_workflow, deps=["production_failures", "production_traces"], code_version="1",
+    partitions_def=week_by_workflow, deps=["production_failures", "production_traces"], code_version="2",
     **asset_options("correction_batch", "corrections"),
 )  # fmt: skip
 def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
@@ -24,9 +25,9 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
 
     Grain: one item. A batch that people already work on is frozen: later failures enter the next one.
     """
-    stage = Stage.begin(context, house, "correction_batch", "1")
+    stage = Stage.begin(context, house, "correction_batch", "2")
     pack, store = house.pack(stage.workflow), EventStore(house.settings().qa_store(stage.workflow))
-    failures, traces = stage.read("production_failures"), stage.read("production_traces")
+    failures, traces = _candidates(stage)
     settings = pack.settings.batch.model_dump()
     batch = store.batch_of(stage.weekly, stage.workflow)
     written = stage.lake.lineage("correction_batch", workflow=stage.workflow, week=stage.week)
@@ -37,13 +38,14 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
     if done := stage.unchanged(settings):
         return done
     before = week_before(stage.weekly)
-    earlier = stage.lake.read_weeks("correction_batch", workflow=stage.workflow, until=before)
-    clusters = set(
-        stage.lake.read_weeks("production_failures", workflow=stage.workflow, until=before)["failure_cluster"]
-    )
+    near = stage.lake.read_weeks("near_duplicates", workflow=stage.workflow, until=stage.weekly)
+    toolsets = stage.lake.read_weeks("toolsets", workflow=stage.workflow)
+    known = stage.lake.read_weeks("failure_clusters", workflow=stage.workflow, until=before)
     picked = select(
-        failures, traces, handed_out=set(earlier["trace_id"]), known_clusters=clusters, settings=pack.settings.batch,
-        week=stage.weekly,
+        failures, traces, groups=dict(near.select("trace_id", "near_duplicate_group").rows()),
+        toolsets=dict(toolsets.select("tools_sha256", "tools").rows()),
+        earlier=stage.lake.read_weeks("correction_batch", workflow=stage.workflow, until=before),
+        known_clusters=set(known["failure_cluster"]), settings=pack.settings.batch, week=stage.weekly,
     )  # fmt: skip
     columns = ("position", "failure_cluster", "severity", "picked_because", "priority")
     preview = [{name: item[name] for name in columns} for item in picked.items]
@@ -57,6 +59,24 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         item_ids=[item["item_id"] for item in picked.items], qa_mode=pack.settings.qa_mode,
     )  # fmt: skip
     return stage.write(picked.items, settings, preview=preview, metadata=facts)
+
+
+def _candidates(stage: Stage) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Failures and traces that may be handed out: the week's, and those of earlier weeks that this week's reading brought."""
+    failures, traces = stage.read("production_failures"), stage.read("production_traces")
+    before = week_before(stage.weekly)
+    late = stage.lake.read_weeks("production_traces", workflow=stage.workflow, until=before).filter(
+        first_read_week=stage.weekly
+    )
+    if not late.height:
+        return failures, traces
+    stage.contents["late"] = content_sha256(late.select("trace_id", "content_sha256"))
+    found = stage.lake.read_weeks("production_failures", workflow=stage.workflow, until=before)
+    found = found.filter(pl.col("trace_id").is_in(late["trace_id"].implode()))
+    stage.context.log.info(
+        f"{late.height} late runs of earlier weeks, {found.height} of them failed, may enter this batch"
+    )
+    return pl.concat([failures, found]), pl.concat([traces, late])
 
 
 @dg.asset(

@@ -1,48 +1,99 @@
 """Stage 2: `production_failures`, one failing step a run: bucket, fault, severity, evidence."""
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
 from flywheel.defs.metadata import asset_options, markdown_table
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
+from flywheel.failures.failure_clusters import recurrence
 from flywheel.failures.finding import BUCKETS, FAULTS
-from flywheel.failures.triage import triage
-from flywheel.partitions import week_by_workflow
+from flywheel.failures.week import DETECTORS_VERSION, audit_sample, rules_of, triage_week
+from flywheel.lake import TABLES
+from flywheel.partitions import week_before, week_by_workflow
+from flywheel.statistics.paired import rate
+from flywheel.toolcalls.arguments import sha256_of
 
 
 @dg.asset(
-    partitions_def=week_by_workflow, deps=["production_traces"], code_version="1",
+    partitions_def=week_by_workflow, deps=["production_traces"], code_version="2",
     **asset_options("production_failures", "failures"),
 )  # fmt: skip
 def production_failures(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """What went wrong in the week's runs, at which step, whose fault it was, and on what evidence.
 
     Grain: one failing step, the critical one of its run. Detectors see schemas, tool errors, repeated calls, success
-    claimed after an error, user objections, feedback, abandoned runs and the pack's policies.
+    claimed after an error, arguments from nowhere, user objections, feedback, abandoned runs, labels, gold actions and the pack's
+    policies. The week's clusters and how they recur are in `failure_clusters`.
     """
-    stage = Stage.begin(context, house, "production_failures", "1")
-    traces = stage.read("production_traces")
-    if done := stage.unchanged({}):
+    stage = Stage.begin(context, house, "production_failures", "2")
+    pack = house.pack(stage.workflow)
+    written = stage.note("production_traces")
+    toolsets = stage.lake.read_weeks("toolsets", workflow=stage.workflow)
+    decides = {"rules": sha256_of([pack.tools, pack.settings.scaffold.model_dump()]), "detectors": DETECTORS_VERSION}
+    if done := stage.unchanged(decides):
         return done
-    rows = [failure for trace in traces.iter_rows(named=True) if (failure := triage(trace))]
-    frame = (
-        pl.DataFrame(rows, infer_schema_length=None)
-        if rows
-        else pl.DataFrame({"bucket": [], "fault": [], "failure_cluster": []})
-    )
-    mix = frame.group_by("bucket", "fault").len("failures").sort("failures", descending=True)
-    clusters = (
-        frame.group_by("failure_cluster").len("failures").sort("failures", "failure_cluster", descending=[True, False])
+    triaged = triage_week(
+        stage.lake, workflow=stage.workflow, week=stage.weekly, shards=pack.settings.traces.shards,
+        workers=pack.settings.traces.workers, toolsets=dict(toolsets.select("tools_sha256", "tools").rows()), rules=rules_of(pack),
+    )  # fmt: skip
+    frame = pl.DataFrame(triaged.failures, schema=_schema(), orient="row")
+    earlier = stage.lake.read_weeks("failure_clusters", workflow=stage.workflow, until=week_before(stage.weekly))
+    clusters = recurrence(frame, triaged.opportunities, earlier, stage.weekly)
+    audit = audit_sample(
+        stage.lake,
+        workflow=stage.workflow,
+        week=stage.weekly,
+        toolsets=dict(toolsets.select("tools_sha256", "tools").rows()),
     )
     facts = {
-        "runs": traces.height,
-        "failure_rate": len(rows) / traces.height if traces.height else 0.0,
-        "mix": markdown_table([{**row, "of runs": traces.height} for row in mix.to_dicts()]),
-        "clusters": markdown_table(clusters.to_dicts()),
+        **failure_facts(frame, written.rows, triaged.opportunities),
+        "clusters": markdown_table([{k: row[k] for k in _CLUSTER} for row in clusters]),
+        "schema_audit": audit,
     }
-    preview = [{key: row[key] for key in ("failure_cluster", "fault", "severity", "evidence")} for row in rows]
-    return stage.write(rows, {}, preview=preview, metadata=facts)
+    preview = frame.select("failure_cluster", "fault", "severity", "evidence").head(20).to_dicts()
+    return stage.write(frame, decides, preview=preview, metadata=facts, also={"failure_clusters": clusters})
+
+
+_CLUSTER = ("failure_cluster", "status", "failures", "opportunities", "per_1000", "example")
+
+
+def _schema() -> dict[str, Any]:
+    skipped = ("week", "workflow")
+    return {name: dtype for name, dtype in TABLES["production_failures"].polars_schema().items() if name not in skipped}
+
+
+def failure_facts(
+    failures: pl.DataFrame, runs: int, opportunities: Mapping[tuple[str, str | None], int]
+) -> dict[str, Any]:
+    """Rates and mixes with denominators and 95 % intervals."""
+    agent = failures.filter(fault="agent")
+    by_tool = Counter({tool: 0 for _, tool in opportunities if tool is not None})
+    for (_, tool), count in opportunities.items():
+        if tool is not None:
+            by_tool[tool] += count
+    mix = failures.group_by("bucket", "fault").len("failures").sort("failures", "bucket", descending=[True, False])
+    tools = (
+        agent.filter(pl.col("tool").is_not_null())
+        .group_by("tool")
+        .len("failures")
+        .sort("failures", "tool", descending=[True, False])
+    )
+    others = failures.height - agent.height
+    return {
+        "runs": runs,
+        "failure_rate": rate(failures.height, runs),
+        "agent_failure_rate": rate(agent.height, runs),
+        "not_the_agents_fault": f"{others} of {failures.height} failures",
+        "mix": markdown_table([{**row, "of runs": rate(row["failures"], runs)} for row in mix.to_dicts()]),
+        "agent_failures_by_tool": markdown_table(
+            [{**row, "of runs that called it": rate(row["failures"], by_tool[row["tool"]])} for row in tools.to_dicts()]
+        ),
+    }
 
 
 @dg.asset_check(asset="production_failures", partitions_def=week_by_workflow)

@@ -16,7 +16,8 @@ from flywheel.defs.metadata import markdown_table
 from flywheel.defs.resources import House
 from flywheel.errors import FlywheelError
 from flywheel.lake import TABLES, Lake
-from flywheel.lake.store import Rows, content_sha256
+from flywheel.lake.content import content_sha256
+from flywheel.lake.store import Lineage, Rows
 from flywheel.toolcalls.arguments import sha256_of
 
 
@@ -65,6 +66,15 @@ class Stage:
             self.versions[f"{table}/{lineage.week}"] = lineage.version
             self.contents[f"{table}/{lineage.week}"] = lineage.content_sha256
         return frame
+
+    def note(self, table: str) -> Lineage:
+        """Record one input partition of this week without reading it, for a stage that streams it; what the lake knows of it."""
+        lineage = self.lake.lineage(table, workflow=self.workflow, week=self.week)
+        if lineage is None:
+            raise self.lake.missing(table, workflow=self.workflow, week=self.week)
+        self.versions[f"{table}/{lineage.week}"] = lineage.version
+        self.contents[f"{table}/{lineage.week}"] = lineage.content_sha256
+        return lineage
 
     def read_or_empty(self, table: str, *, by_workflow: bool = False) -> pl.DataFrame:
         """The same, empty when it was never written."""

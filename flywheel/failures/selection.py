@@ -8,18 +8,18 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from flywheel.similarity.near_duplicates import group
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.workflows.pack import Batch
 
 _WEIGHT = {"critical": 3.0, "major": 2.0, "minor": 1.0}
 _PRINCIPAL_MINIMUM, _PRINCIPAL_SHARE, _PRINCIPALS_NEEDED = 3, 0.02, 20
 _GROUP_CAP = 2
+_TENANT_SHARE = 0.5
 
 
 class Selection(NamedTuple):
@@ -31,26 +31,28 @@ class Selection(NamedTuple):
 
 
 def select(
-    failures: pl.DataFrame, traces: pl.DataFrame, *, handed_out: Collection[str], known_clusters: Collection[str],
-    settings: Batch, week: str,
+    failures: pl.DataFrame, traces: pl.DataFrame, *, groups: Mapping[str, str], toolsets: Mapping[str, str], earlier: pl.DataFrame,
+    known_clusters: Collection[str], settings: Batch, week: str,
 ) -> Selection:  # fmt: skip
     """Pick this week's items.
 
     Args:
-        failures, traces: this week's rows.
-        handed_out: trace ids that earlier batches hold; never handed out twice.
+        failures, traces: rows that may be picked: this week's, and late ones of earlier weeks.
+        groups: trace id -> near-duplicate group.
+        toolsets: tools_sha256 -> JSON text of the tools.
+        earlier: CORRECTION_BATCH rows of earlier weeks: handed out, so never again, and counted by the caps.
         known_clusters: clusters of earlier weeks; others are novel and count double.
         week: seeds the random slice.
     """
     by_trace = {row["trace_id"]: row for row in traces.iter_rows(named=True)}
-    groups = group({key: _user_text(row) for key, row in by_trace.items()})
+    handed_out = set(earlier["trace_id"])
     sizes = Counter(failures["failure_cluster"])
     budget = min(settings.max_items, int(settings.minutes // settings.minutes_per_item))
     ranked = sorted(
         (row for row in failures.iter_rows(named=True) if row["fault"] in ("agent", "inconclusive")),
         key=lambda row: (-_priority(row, sizes, known_clusters), row["failure_id"]),
     )
-    caps = _Caps(groups, by_trace)
+    caps = _Caps(groups, by_trace, earlier)
     flagged: list[dict[str, Any]] = []
     for failure in ranked:
         if failure["trace_id"] in handed_out or len(flagged) >= budget - settings.random_slice:
@@ -59,11 +61,12 @@ def select(
             novelty = "new" if failure["failure_cluster"] not in known_clusters else "known"
             why = f"{novelty} cluster of {sizes[failure['failure_cluster']]}, {failure['severity']}"
             priority = _priority(failure, sizes, known_clusters)
-            flagged.append(_item(by_trace[failure["trace_id"]], groups, failure, why, priority))
+            flagged.append(_item(by_trace[failure["trace_id"]], groups, toolsets, failure, why, priority))
     unflagged = sorted(set(by_trace) - set(failures["trace_id"]) - set(handed_out))
     drawn = random.Random(week).sample(unflagged, min(settings.random_slice, len(unflagged)))
     sliced = [
-        _item(by_trace[key], groups, None, "random slice of runs triage did not flag", 0.0) for key in sorted(drawn)
+        _item(by_trace[key], groups, toolsets, None, "random slice of runs triage did not flag", 0.0)
+        for key in sorted(drawn)
     ]
     items = [*flagged, *sliced]
     version = sha256_of([(item["item_id"], item["trace_id"]) for item in items])[:16]
@@ -72,24 +75,36 @@ def select(
 
 
 class _Caps:
-    def __init__(self, groups: dict[str, str], traces: dict[str, dict[str, Any]]) -> None:
+    """At most so many items a person, a tenant and a near-duplicate group; person and group over all batches together."""
+
+    def __init__(self, groups: Mapping[str, str], traces: dict[str, dict[str, Any]], earlier: pl.DataFrame) -> None:
         self.groups = groups
         principals = {row["principal_ref"] for row in traces.values() if row["principal_ref"]}
-        share = math.floor(_PRINCIPAL_SHARE * len(traces))
+        tenants = {row.get("tenant_id") for row in traces.values() if row.get("tenant_id")}
+        share = math.floor(_PRINCIPAL_SHARE * (len(traces) + earlier.height))
         # With few principals the cap would empty the batch; a missing principal is not one principal (design.md 8.11).
         self.per_principal = max(_PRINCIPAL_MINIMUM, share) if len(principals) >= _PRINCIPALS_NEEDED else math.inf
-        self.principals: Counter[str] = Counter()
-        self.taken: Counter[str] = Counter()
+        # One customer's traffic must not become everyone's model: half of a batch at most, where there are others.
+        self.per_tenant = (
+            max(_PRINCIPAL_MINIMUM, math.ceil(_TENANT_SHARE * len(traces))) if len(tenants) > 1 else math.inf
+        )
+        self.principals = Counter(ref for ref in earlier["principal_ref"] if ref)
+        self.taken = Counter(earlier["near_duplicate_group"])
+        self.tenants: Counter[str] = Counter()
         self.passed_over: Counter[str] = Counter()
 
     def admit(self, trace: dict[str, Any]) -> bool:
-        principal, near = trace["principal_ref"], self.groups[trace["trace_id"]]
+        principal, near, tenant = trace["principal_ref"], self.groups[trace["trace_id"]], trace.get("tenant_id")
         if principal and self.principals[principal] >= self.per_principal:
             self.passed_over["principal_cap"] += 1
             return False
         if self.taken[near] >= _GROUP_CAP:
             self.passed_over["near_duplicate_cap"] += 1
             return False
+        if tenant and self.tenants[tenant] >= self.per_tenant:
+            self.passed_over["tenant_cap"] += 1
+            return False
+        self.tenants[tenant or ""] += 1
         self.principals[principal or ""] += 1
         self.taken[near] += 1
         return True
@@ -101,8 +116,9 @@ def _priority(failure: dict[str, Any], sizes: Counter[str], known: Collection[st
 
 
 def _item(
-    trace: dict[str, Any], groups: dict[str, str], failure: dict[str, Any] | None, why: str, priority: float
-) -> dict[str, Any]:
+    trace: dict[str, Any], groups: Mapping[str, str], toolsets: Mapping[str, str], failure: dict[str, Any] | None, why: str,
+    priority: float,
+) -> dict[str, Any]:  # fmt: skip
     messages = json.loads(trace["messages"])
     first = next(index for index, message in enumerate(messages) if message["role"] == "assistant")
     index = failure["message_index"] if failure else first
@@ -119,10 +135,6 @@ def _item(
         "near_duplicate_group": groups[trace["trace_id"]],
         "conversation_id": trace["conversation_id"],
         "principal_ref": trace["principal_ref"],
-        "tools": trace["tools"],
+        "tools": toolsets[trace["tools_sha256"]],
         "messages": canonical_json(messages),
     }
-
-
-def _user_text(trace: dict[str, Any]) -> str:
-    return "\n".join(str(m.get("content") or "") for m in json.loads(trace["messages"]) if m["role"] == "user")

@@ -1,49 +1,135 @@
 """Triage: all detectors over one run; the first finding on the critical step names the failure, all tags are kept."""
 
+import gc
 import json
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from flywheel.failures.detectors import ALL
+import polars as pl
+
+from flywheel.failures.detectors import ALWAYS, ON_DIALOGUE, ON_ERRORS, ON_LABELS
 from flywheel.failures.failure_clusters import cluster_name
-from flywheel.failures.finding import BUCKETS, Finding, Run
+from flywheel.failures.finding import BUCKETS, Finding, Rules, Run, Toolbox
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 
+COLUMNS = [
+    "trace_id", "messages", "tools_sha256", "tool_errors", "outcome_status", "reward", "feedback_score", "expected_actions",
+    "metadata", "adapter_id", "principal_ref", "tenant_id",
+]  # fmt: skip
+_FAULT_ORDER = {"agent": 0, "environment": 1, "grader": 1, "user": 1, "inconclusive": 2}
 
-def triage(trace: dict[str, Any]) -> dict[str, Any] | None:
-    """PRODUCTION_FAILURES row (without partition columns) of one `production_traces` row, or None when nothing is found.
 
-    The critical step is the earliest with a finding that is the agent's fault, else the earliest with any; on it the
-    order of BUCKETS decides.
+class Triaged(NamedTuple):
+    """PRODUCTION_FAILURES rows without partition columns, and (adapter, tool) -> runs in which the tool was called.
+
+    The tool None stands for all runs.
     """
-    run = Run(
-        json.loads(trace["messages"]), json.loads(trace["tools"]), trace["outcome_status"], trace["feedback_score"]
-    )
-    findings = [finding for detector in ALL for finding in detector(run)]
-    if not findings:
-        return None
-    first = min(findings, key=lambda f: (f.fault != "agent", f.message_index, BUCKETS.index(f.bucket)))
-    evidence = [f.evidence for f in findings if f.message_index == first.message_index]
-    return {
-        "failure_id": sha256_of([trace["trace_id"], first.message_index, first.bucket])[:16],
-        "trace_id": trace["trace_id"],
-        "message_index": first.message_index,
-        "bucket": first.bucket,
-        "sub_kind": first.sub_kind,
-        "fault": first.fault,
-        "severity": severity(first, run.tools),
-        "tool": first.tool,
-        "first_error": first.error,
-        "failure_cluster": cluster_name(first.tool, first.bucket, first.error),
-        "evidence": canonical_json(evidence),
-        "tags": canonical_json(sorted({f.bucket for f in findings})),
-        "adapter_id": trace["adapter_id"],
-        "principal_ref": trace["principal_ref"],
-    }
+
+    failures: list[dict[str, Any]]
+    opportunities: Counter[tuple[str, str | None]]
 
 
-def severity(finding: Finding, tools: list[dict[str, Any]]) -> str:
-    """critical: a policy broken, a false claim, or a write gone wrong; minor: nobody's fault known; else major."""
-    writing = {tool["function"]["name"] for tool in tools if tool.get("x-access") == "write"}
+class Triage:
+    """Triage of a workflow's runs.
+
+    Args:
+        toolsets: tools_sha256 -> JSON text of the tools.
+        rules: what the pack says about judging.
+    """
+
+    def __init__(self, toolsets: Mapping[str, str], rules: Rules) -> None:
+        self._toolsets, self._rules = toolsets, rules
+        self._boxes: dict[str, Toolbox] = {}
+
+    def frame(self, traces: pl.DataFrame) -> Triaged:
+        """All runs of a frame with COLUMNS."""
+        collecting = gc.isenabled()
+        gc.disable()  # runs live for microseconds and make no cycles
+        try:
+            return self._frame(traces)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _frame(self, traces: pl.DataFrame) -> Triaged:
+        failures: list[dict[str, Any]] = []
+        opportunities: Counter[tuple[str, str | None]] = Counter()
+        for row in traces.iter_rows(named=True):
+            run = Run(row, self.toolbox(row["tools_sha256"]), self._rules)
+            adapter = row["adapter_id"]
+            opportunities[adapter, None] += 1
+            for name in {call.name for call in run.calls}:
+                opportunities[adapter, name] += 1
+            failure = self._failure(row, run)
+            if failure:
+                failures.append(failure)
+        return Triaged(failures, opportunities)
+
+    def one(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """The failure of one run, or None when nothing is found."""
+        return self._failure(row, Run(row, self.toolbox(row["tools_sha256"]), self._rules))
+
+    def toolbox(self, digest: str) -> Toolbox:
+        """The tools behind a hash; the pack's where the lake does not know it."""
+        box = self._boxes.get(digest)
+        if box is None:
+            text = self._toolsets.get(digest)
+            tools = json.loads(text) if text is not None else list(self._rules.tools)
+            box = self._boxes[digest] = Toolbox(tools, self._rules)
+        return box
+
+    def _failure(self, trace: dict[str, Any], run: Run) -> dict[str, Any] | None:
+        findings = find(run)
+        if not findings:
+            return None
+        first = critical(findings)
+        evidence = [f.evidence for f in findings if f.message_index == first.message_index]
+        return {
+            "failure_id": sha256_of([trace["trace_id"], first.message_index, first.bucket])[:16],
+            "trace_id": trace["trace_id"],
+            "message_index": first.message_index,
+            "bucket": first.bucket,
+            "sub_kind": first.sub_kind,
+            "fault": first.fault,
+            "severity": severity(first, run.toolbox.writing),
+            "tool": first.tool,
+            "first_error": first.error,
+            "failure_cluster": cluster_name(first.tool, first.bucket, first.error),
+            "evidence": canonical_json(evidence),
+            "tags": canonical_json(sorted({f.bucket for f in findings})),
+            "adapter_id": trace["adapter_id"],
+            "principal_ref": trace["principal_ref"],
+            "tenant_id": trace.get("tenant_id"),
+        }
+
+
+def find(run: Run) -> list[Finding]:
+    """What all detectors see. Where a label calls the run a success, signs against the agent only make it inconclusive;
+    what is certain (a schema broken, success claimed after an error) stays.
+    """
+    detectors = ALWAYS
+    if run.failed_calls:
+        detectors += ON_ERRORS
+    if run.user_turns > 1:
+        detectors += ON_DIALOGUE
+    if run.labelled:
+        detectors += ON_LABELS
+    findings = [finding for detector in detectors for finding in detector(run)]
+    if findings and run.ends_well:
+        findings = [f if f.certain or f.fault != "agent" else f._replace(fault="inconclusive") for f in findings]
+    return findings
+
+
+def critical(findings: list[Finding]) -> Finding:
+    """The earliest finding that is the agent's fault, else one that names another's, else any; on one step BUCKETS decide."""
+    return min(findings, key=lambda f: (_FAULT_ORDER[f.fault], f.message_index, BUCKETS.index(f.bucket)))
+
+
+def severity(finding: Finding, writing: set[str]) -> str:
+    """critical: a policy broken, a false claim, or a write gone wrong; minor: not the agent's fault; else major."""
+    if finding.fault != "agent":
+        return "minor"
     if finding.bucket == "policy_violation" or finding.sub_kind == "false_success_claim" or finding.tool in writing:
         return "critical"
-    return "minor" if finding.fault == "inconclusive" else "major"
+    return "major"

@@ -6,51 +6,89 @@ from flywheel.lake.table import Json, Time, by_workflow, weekly
 
 PRODUCTION_TRACES = weekly(
     "production_traces",
-    "One agent run as production logged it, in canonical form.",
+    "One agent run as production logged it, in canonical form (Trace/1), redacted.",
     ("trace_id",),
+    ("shard", pl.Int32, "Hash of the trace id modulo the pack's shards: processes work on shards side by side."),
+    ("schema_version", pl.Int32, "Version of the record: 1 for Trace/1."),
     ("trace_id", pl.String, "Hash of source system and source id."),
+    ("source_system", pl.String, "Who logged it: client id, service name, or the format's name."),
     ("source_id", pl.String, "The id the source system gave the run."),
+    ("source_format", pl.String, "Adapter that read it, e.g. messages, otel_genai."),
     ("content_sha256", pl.String, "Hash of tools and messages: what the run said and did."),
     (
         "conversation_id",
         pl.String,
         "Conversation the run belongs to; a conversation is never split over train and benchmark.",
     ),
-    ("principal_ref", pl.String, "Pseudonym of the person served; null where the source names none."),
+    ("principal_ref", pl.String, "Pseudonym (keyed HMAC) of the person served; null where the source names none."),
+    ("tenant_id", pl.String, "Customer organisation; null where the source names none."),
+    ("workload_id", pl.String, "Workload as the source names it; null where it does not."),
+    ("agent_name", pl.String, "Agent as the source names it; null where it does not."),
+    ("provider_name", pl.String, "Provider of the model; null where the source names none."),
     ("adapter_id", pl.String, "LoRA adapter that served the run; 'base' where none did."),
     ("request_model", pl.String, "Model name the client asked for."),
-    ("started_at", Time, "First message, UTC."),
+    ("response_model", pl.String, "Model name that answered; null where unknown."),
+    ("started_at", Time, "First message, UTC; an undated run starts with its week."),
     ("ended_at", Time, "Last message, UTC; null where unknown."),
-    ("tools", Json, "JSON list of OpenAI function tools offered to the model."),
-    ("tools_sha256", pl.String, "Hash of the canonical tools."),
+    ("input_tokens", pl.Int64, "Prompt tokens over all model calls; null where unknown."),
+    ("output_tokens", pl.Int64, "Completion tokens over all model calls; null where unknown."),
+    (
+        "tools_sha256",
+        pl.String,
+        "Key of the tools offered, in `toolsets`; empty where the source logs none: the pack's are meant.",
+    ),
     ("messages", Json, "JSON list of OpenAI messages, the system prompt included."),
     ("assistant_steps", pl.Int32, "Number of assistant messages."),
     ("tool_calls", pl.Int32, "Number of tool calls in all assistant messages."),
     ("tool_errors", pl.Int32, "Number of tool results that report an error."),
     ("outcome_status", pl.String, "success, failure, abandoned or unknown, as the source said."),
+    ("reward", pl.Float64, "Reward or outcome score of the source; null without one."),
     (
         "feedback_score",
         pl.Float64,
         "End-user feedback from -1 (down) to 1 (up); null without feedback. Selects, never labels.",
     ),
     ("feedback_comment", pl.String, "End-user comment; null without one."),
+    ("signals", Json, "JSON list of Signal/1: scores, labels and annotations about the run."),
+    ("expected_actions", Json, "JSON list of gold actions (name, arguments); null where the source has none."),
     ("environment", pl.String, "production, or simulated for the demo's customers."),
+    ("redactions", Json, "JSON object: kind of personal data to number of values replaced."),
+    ("first_read_week", pl.String, "Week of the run that first read the file; later than the week for a late trace."),
     ("source_file", pl.String, "Inbox file the run came from, relative to the inbox."),
-    ("source_line", pl.Int64, "1-based line in that file."),
+    ("source_line", pl.Int64, "1-based line or record in that file; of its first model call where it was stitched."),
     ("metadata", Json, "JSON object with the source fields that have no column of their own."),
+    layout=("shard",),
+)
+
+TOOLSETS = by_workflow(
+    "toolsets",
+    "One list of tools that runs were offered, kept once.",
+    ("tools_sha256",),
+    ("tools_sha256", pl.String, "Hash of the canonical tools."),
+    ("tools", Json, "JSON list of OpenAI function tools, with the pack's x- keys where they came from there."),
+)
+
+NEAR_DUPLICATES = weekly(
+    "near_duplicates",
+    "One run's place among the runs that ask the same: exact hash and near-duplicate group.",
+    ("trace_id",),
+    ("trace_id", pl.String, "The run."),
+    ("request_sha256", pl.String, "Short hash of all the person said; equal for exact duplicates."),
+    ("near_duplicate_group", pl.String, "Smallest trace id of the week's runs with Jaccard >= 0.8 over word 5-grams."),
 )
 
 QUARANTINED_RECORDS = weekly(
     "quarantined_records",
     "One inbox line that was refused, with its reason and remedy.",
-    ("source_file", "source_line"),
+    ("source_file", "source_line", "position"),
     ("source_file", pl.String, "Inbox file, relative to the inbox."),
-    ("source_line", pl.Int64, "1-based line."),
-    ("byte_offset", pl.Int64, "Offset of the line's first byte."),
+    ("source_line", pl.Int64, "1-based line or record."),
+    ("position", pl.Int32, "Place among the refusals of that record; a record of several spans may have several."),
+    ("byte_offset", pl.Int64, "Offset of the record's first byte, uncompressed."),
     ("reason_code", pl.String, "Machine-readable reason, e.g. invalid_json, missing_messages."),
     ("detail", pl.String, "What exactly was wrong."),
     ("remedy", pl.String, "What to do so that the line is accepted."),
-    ("line", pl.String, "The line as read, cut at 2,000 characters, invalid UTF-8 replaced."),
+    ("line", pl.String, "The record as read, redacted, cut at 2,000 bytes, invalid UTF-8 replaced."),
 )
 
 INBOX_LEDGER = by_workflow(
@@ -60,12 +98,15 @@ INBOX_LEDGER = by_workflow(
     ("source_file", pl.String, "Inbox file, relative to the inbox."),
     ("file_sha256", pl.String, "Hash of the file's bytes when read."),
     ("bytes", pl.Int64, "Size of the file when read."),
+    ("format", pl.String, "Adapter that read it."),
+    ("reader_version", pl.String, "Version of the reading; a newer one reads the file again."),
     ("first_read_week", pl.String, "Week of the run that first read the file; undated lines belong to it."),
     ("weeks", Json, "JSON object: week to number of accepted runs of that week."),
-    ("read", pl.Int64, "Lines read (blank lines are not lines)."),
-    ("accepted", pl.Int64, "Lines that became a trace."),
-    ("duplicate", pl.Int64, "Lines whose trace an earlier line already gave."),
-    ("quarantined", pl.Int64, "Lines refused."),
+    ("read", pl.Int64, "Records read: lines, array elements or spans (blank lines are none)."),
+    ("accepted", pl.Int64, "Records that became a trace or part of one, spans without a model call included."),
+    ("duplicate", pl.Int64, "Records whose trace or model call stands elsewhere already."),
+    ("quarantined", pl.Int64, "Records refused."),
+    ("traces", pl.Int64, "Traces made of the accepted records."),
 )
 
 PRODUCTION_FAILURES = weekly(
@@ -86,6 +127,26 @@ PRODUCTION_FAILURES = weekly(
     ("tags", Json, "JSON list of all buckets any detector raised on the run."),
     ("adapter_id", pl.String, "Adapter that served the run."),
     ("principal_ref", pl.String, "Pseudonym of the person served; null where unknown."),
+    ("tenant_id", pl.String, "Customer organisation; null where the source names none."),
+)
+
+FAILURE_CLUSTERS = weekly(
+    "failure_clusters",
+    "One failure cluster this week: how often, out of how many opportunities, and how it stands against earlier weeks.",
+    ("failure_cluster",),
+    ("failure_cluster", pl.String, "Readable name of tool, bucket and first error together."),
+    ("tool", pl.String, "Tool concerned; null where no call was made."),
+    ("bucket", pl.String, "Bucket of the cluster."),
+    ("failures", pl.Int64, "Failures of the week; 0 where it was seen before and not this week."),
+    ("agent_failures", pl.Int64, "Those that are the agent's fault."),
+    ("opportunities", pl.Int64, "Runs that called the tool; all runs where the cluster has none."),
+    ("per_1000", pl.Float64, "Failures per 1,000 opportunities; null without an opportunity."),
+    ("by_adapter", Json, "JSON object: adapter that served to [failures, opportunities]."),
+    ("status", pl.String, "new, persisting, come_back, fixed, quiet (no opportunity to judge by) or absent."),
+    ("fixed_by", pl.String, "Adapter under which it stopped; null unless fixed."),
+    ("first_seen_week", pl.String, "First week with a failure of the cluster."),
+    ("last_seen_week", pl.String, "Last week with one, this one included."),
+    ("example", pl.String, "Evidence of one failure, redacted as the trace is."),
 )
 
 CORRECTION_BATCH = weekly(

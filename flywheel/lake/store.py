@@ -6,28 +6,33 @@ partition, what it was made from and the fingerprint that lets an unchanged stag
 the two commits leaves the old lineage row, so the stage simply runs again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
-from flywheel.errors import FlywheelError, MissingPartition
+from flywheel.errors import MissingPartition
 from flywheel.jobs import JOBS
+from flywheel.lake.conform import conform, declared_table, partition_values
+from flywheel.lake.content import content_sha256
+from flywheel.lake.data_files import Files, adopted
 from flywheel.lake.schemas import TABLES
 from flywheel.lake.table import Table
-from flywheel.toolcalls.arguments import canonical_json, sha256_of
+from flywheel.toolcalls.arguments import canonical_json
 
-Rows = Sequence[Mapping[str, Any]] | pl.DataFrame
+Rows = Sequence[Mapping[str, Any]] | pl.DataFrame | Files
+# Level 1 writes as fast as snappy and a third smaller.
+_WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 NO_WEEK = "-"
 
 # Which command makes a missing partition, for the error's remedy.
 _FREEZE = {*JOBS["freeze"], "benchmark_fingerprints"}
-_COLLECT = {*JOBS["collect"], "quarantined_records"}
+_COLLECT = {*JOBS["collect"], "quarantined_records", "toolsets", "near_duplicates", "failure_clusters"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Lake:
 
     def uri(self, table: str) -> str:
         """Where the table lies."""
-        return str(self.root / _declared(table).name)
+        return str(self.root / declared_table(table).name)
 
     def replace_partition(
         self,
@@ -81,16 +86,21 @@ class Lake:
         partition, which is not the same as a missing one. Raises FlywheelError for undeclared or missing columns and
         for repeated keys; then nothing is written.
         """
-        declared = _declared(table)
-        partition = _partition_values(declared, workflow, week)
-        frame = _conform(declared, rows, partition)
+        declared = declared_table(table)
+        partition = partition_values(declared, workflow, week)
         predicate = " AND ".join(f"{column} = '{value}'" for column, value in partition.items())
-        version = self._overwrite(declared, frame, predicate, run_id, inputs)
+        if isinstance(rows, Files):
+            version = self._adopt(declared, rows, partition, run_id, inputs)
+            count, content = sum(file.rows for file in rows.files), rows.content_sha256
+        else:
+            frame = conform(declared, rows, partition)
+            version = self._overwrite(declared, frame, predicate, run_id, inputs)
+            count, content = frame.height, content_sha256(frame)
         row = {
             "version": version,
             "fingerprint": fingerprint,
-            "content_sha256": content_sha256(frame),
-            "rows": frame.height,
+            "content_sha256": content,
+            "rows": count,
             "inputs": canonical_json(dict(inputs or {})),
             "code_version": code_version,
             "run_id": run_id,
@@ -102,9 +112,9 @@ class Lake:
 
     def append_new(self, table: str, rows: Rows, *, workflow: str, run_id: str = "") -> int:
         """Add the rows whose key is not there yet (append-only tables without weeks); returns how many were added."""
-        declared = _declared(table)
-        partition = _partition_values(declared, workflow, None)
-        frame = _conform(declared, rows, partition)
+        declared = declared_table(table)
+        partition = partition_values(declared, workflow, None)
+        frame = conform(declared, rows, partition)
         before = self._scan(declared, partition)
         fresh = frame.join(before.select(declared.key), on=list(declared.key), how="anti")
         if fresh.height or not self.has_partition(table, workflow=workflow):
@@ -118,21 +128,25 @@ class Lake:
         self, table: str, *, workflow: str, week: str | None = None, version: int | None = None
     ) -> pl.DataFrame:
         """All rows of one partition, as of `version` when given; raises MissingPartition when it was never written."""
-        declared = _declared(table)
-        partition = _partition_values(declared, workflow, week)
+        declared = declared_table(table)
+        partition = partition_values(declared, workflow, week)
         if not self.has_partition(table, workflow=workflow, week=week):
             raise _missing(table, workflow, week)
         return self._scan(declared, partition, version)
 
     def read_weeks(self, table: str, *, workflow: str, until: str | None = None) -> pl.DataFrame:
         """Rows of all weeks of a workflow up to and including `until`; empty when there are none."""
-        declared = _declared(table)
+        declared = declared_table(table)
         frame = self._scan(declared, {"workflow": workflow})
         return frame if until is None or "week" not in declared.partitions else frame.filter(pl.col("week") <= until)
 
     def empty(self, table: str) -> pl.DataFrame:
         """A frame without rows in the table's declared schema."""
-        return pl.DataFrame(schema=_declared(table).polars_schema())
+        return pl.DataFrame(schema=declared_table(table).polars_schema())
+
+    def missing(self, table: str, *, workflow: str, week: str | None = None) -> MissingPartition:
+        """The error for a partition that was never written, with the command that makes it."""
+        return _missing(table, workflow, week)
 
     def has_partition(self, table: str, *, workflow: str, week: str | None = None) -> bool:
         """Whether the partition was ever written, empty or not."""
@@ -150,7 +164,7 @@ class Lake:
 
     def version(self, table: str) -> int | None:
         """Newest Delta version of a table, or None before its first write."""
-        opened = self._open(_declared(table))
+        opened = self._open(declared_table(table))
         return None if opened is None else opened.version()
 
     def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
@@ -169,6 +183,24 @@ class Lake:
         frame = scan.collect().cast(table.polars_schema())  # pyright: ignore[reportArgumentType]
         return frame.select(list(table.polars_schema())).sort(list(table.key))
 
+    def batches(
+        self, table: str, *, workflow: str, week: str, columns: list[str], shard: int | None = None, rows: int = 8_000
+    ) -> Iterator[pl.DataFrame]:
+        """One partition, or one shard of it, in frames of at most `rows` rows; nothing but a frame is held in memory."""
+        import pyarrow.dataset as ds
+
+        opened = self._open(declared_table(table))
+        if opened is None:
+            return
+        wanted = (ds.field("week") == week) & (ds.field("workflow") == workflow)
+        if shard is not None:
+            wanted &= ds.field("shard") == shard
+        for batch in opened.to_pyarrow_dataset().to_batches(
+            columns=columns, filter=wanted, batch_size=rows, batch_readahead=2
+        ):
+            if batch.num_rows:
+                yield pl.DataFrame(batch)
+
     def _overwrite(
         self, table: Table, frame: pl.DataFrame, predicate: str, run_id: str, inputs: Mapping[str, int] | None
     ) -> int:
@@ -178,9 +210,31 @@ class Lake:
             frame.to_arrow(),
             mode="overwrite",
             predicate=predicate,
-            partition_by=list(table.partitions),
+            partition_by=[*table.partitions, *table.layout],
+            writer_properties=_WRITER,
             commit_properties=CommitProperties(custom_metadata=metadata),
         )
+        return DeltaTable(self.uri(table.name)).version()
+
+    def _adopt(
+        self, table: Table, rows: Files, partition: Mapping[str, str], run_id: str, inputs: Mapping[str, int] | None
+    ) -> int:
+        """Move files that workers wrote into the table and make them the partition, in one commit.
+
+        The log says only how many rows a file has: minima and maxima of text would leak it into the log.
+        """
+        opened = self._open(table)
+        if opened is None:  # created up front: two writers must not create it at once
+            predicate = " AND ".join(f"{column} = '{value}'" for column, value in partition.items())
+            self._overwrite(table, pl.DataFrame(schema=table.polars_schema()), predicate, run_id, None)
+            opened = DeltaTable(self.uri(table.name))
+        actions = [adopted(file, self.root / table.name, partition) for file in rows.files]
+        metadata = {"dagster_run_id": run_id, "inputs": canonical_json(dict(inputs or {}))}
+        opened.create_write_transaction(
+            actions, "overwrite", opened.schema(), partition_by=[*table.partitions, *table.layout],
+            partition_filters=[(column, "=", value) for column, value in partition.items()],
+            commit_properties=CommitProperties(custom_metadata=metadata),
+        )  # fmt: skip
         return DeltaTable(self.uri(table.name)).version()
 
     def _record(self, table_name: str, partition: Mapping[str, str], row: dict[str, Any]) -> None:
@@ -191,68 +245,7 @@ class Lake:
             "week": partition.get("week", NO_WEEK),
         }
         predicate = " AND ".join(f"{column} = '{value}'" for column, value in values.items())
-        self._overwrite(lineage, _conform(lineage, [row], values), predicate, row["run_id"], None)
-
-
-def content_sha256(frame: pl.DataFrame) -> str:
-    """Hash of a frame's rows, independent of their order and of when they were written."""
-    rows = sorted(sha256_of({key: str(value) for key, value in row.items()}) for row in frame.iter_rows(named=True))
-    return sha256_of(rows)
-
-
-def _declared(table: str) -> Table:
-    try:
-        return TABLES[table]
-    except KeyError:
-        remedy = f"declare it in flywheel/lake/schemas.py; known: {', '.join(sorted(TABLES))}"
-        raise FlywheelError(f"no table named {table!r}", remedy=remedy) from None
-
-
-def _partition_values(table: Table, workflow: str, week: str | None) -> dict[str, str]:
-    """Partition column -> value, checked before it becomes part of a predicate."""
-    if not workflow.replace("_", "").isalnum() or not workflow.isascii() or not workflow.islower():
-        raise FlywheelError(
-            f"workflow name {workflow!r} is no identifier",
-            remedy="use lower-case letters, digits and underscores, starting with a letter",
-        )
-    if "week" not in table.partitions:
-        return {"workflow": workflow}
-    try:
-        datetime.strptime(week or "", "%Y-%m-%d")
-    except ValueError:
-        remedy = "name the Monday it starts on, as in 2026-01-05"
-        raise FlywheelError(f"table {table.name} is weekly and {week!r} is no week", remedy=remedy) from None
-    return {"week": str(week), "workflow": workflow}
-
-
-def _conform(table: Table, rows: Rows, partition: Mapping[str, str]) -> pl.DataFrame:
-    """The rows as a frame of exactly the declared columns and types, keys checked."""
-    wanted = {name: dtype for name, dtype in table.polars_schema().items() if name not in partition}
-    if isinstance(rows, pl.DataFrame):
-        frame = rows.drop([column for column in partition if column in rows.columns])
-        given = set(frame.columns) if frame.width else set(wanted)
-    else:
-        frame = pl.DataFrame(list(rows), schema=wanted, strict=False, orient="row") if rows else pl.DataFrame()
-        given = set().union(*(row.keys() for row in rows)) if rows else set(wanted)
-    if given != set(wanted):
-        missing, extra = sorted(set(wanted) - given), sorted(given - set(wanted))
-        raise FlywheelError(
-            f"rows do not have the declared columns of {table.name}: missing {missing}, undeclared {extra}",
-            where="flywheel/lake/schemas.py",
-            remedy="write every declared column and no other; declare new columns first",
-        )
-    if not frame.width:
-        frame = pl.DataFrame(schema=wanted)
-    literals = [pl.lit(value).alias(column) for column, value in partition.items()]
-    full = frame.with_columns(literals).select(list(table.polars_schema()))
-    full = full.cast(table.polars_schema())  # pyright: ignore[reportArgumentType]
-    repeated = full.filter(full.select(table.key).is_duplicated())
-    if repeated.height:
-        raise FlywheelError(
-            f"{repeated.height} rows of {table.name} share a key {table.key}: {repeated.row(0)[:4]}",
-            remedy="a row's key must be unique inside its partition; this is a defect of the stage that wrote it",
-        )
-    return full.sort(list(table.key))
+        self._overwrite(lineage, conform(lineage, [row], values), predicate, row["run_id"], None)
 
 
 def _missing(table: str, workflow: str, week: str | None) -> MissingPartition:

@@ -34,6 +34,7 @@ class Table:
         columns: all columns, partition columns first.
         partitions: the partition columns, `("week", "workflow")` or `("workflow",)`.
         key: columns that identify a row inside a partition; writes are refused when it repeats.
+        layout: further columns the files are laid out by, so that processes can read parts of a partition.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Table:
     columns: tuple[Column, ...]
     partitions: tuple[str, ...]
     key: tuple[str, ...]
+    layout: tuple[str, ...] = ()
 
     def polars_schema(self) -> dict[str, pl.DataType | type[pl.DataType]]:
         """Column name to polars type, in declared order."""
@@ -51,10 +53,12 @@ WEEK = Column("week", pl.String, "Week the row belongs to: the Monday it starts 
 WORKFLOW = Column("workflow", pl.String, "Workflow pack the row belongs to.")
 
 
-def weekly(name: str, description: str, key: tuple[str, ...], *columns: tuple[str, object, str]) -> Table:
+def weekly(
+    name: str, description: str, key: tuple[str, ...], *columns: tuple[str, object, str], layout: tuple[str, ...] = ()
+) -> Table:
     """A table partitioned by week and workflow; each column is (name, type, description)."""
     declared = tuple(Column(*column) for column in columns)  # type: ignore[arg-type]
-    return Table(name, description, (WEEK, WORKFLOW, *declared), ("week", "workflow"), key)
+    return Table(name, description, (WEEK, WORKFLOW, *declared), ("week", "workflow"), key, layout)
 
 
 def by_workflow(name: str, description: str, key: tuple[str, ...], *columns: tuple[str, object, str]) -> Table:

@@ -4,8 +4,11 @@ At the sizes of a week (10^4 texts) the exact join takes a second and has no fal
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
+import polars as pl
 import xxhash
 
 SHINGLE_WORDS = 5
@@ -20,7 +23,7 @@ def shingles(text: str, n: int = SHINGLE_WORDS) -> set[int]:
     return {xxhash.xxh64_intdigest(" ".join(words[start : start + n]).encode()) for start in range(count)}
 
 
-def jaccard(one: set[int], other: set[int]) -> float:
+def jaccard(one: set[Any], other: set[Any]) -> float:
     """Shared share of two shingle sets, 0 to 1; 0 when both are empty."""
     union = len(one | other)
     return len(one & other) / union if union else 0.0
@@ -47,3 +50,75 @@ def group(texts: Mapping[str, str], threshold: float = 0.8) -> dict[str, str]:
         for shingle in sets[key]:
             holders[shingle].append(key)
     return {key: root(key) for key in texts}
+
+
+def banded_groups(
+    frame: pl.DataFrame, requests: Callable[[list[str]], Mapping[str, str]], threshold: float = 0.8
+) -> pl.DataFrame:
+    """Near-duplicate groups of many texts through MinHash bands, every candidate pair confirmed by true Jaccard.
+
+    Args:
+        frame: trace_id, request_sha256 and bands (see `minhash.bands`).
+        requests: texts of the given trace ids; asked for candidates only.
+
+    Returns: trace_id and near_duplicate_group, the smallest trace id of the group. Equal texts are always one group; a text is
+    compared with the smallest and with its neighbour of each band, so a group is found along chains of such pairs.
+    """
+    ordered = frame.sort("trace_id").with_row_index("row")
+    parent = np.arange(ordered.height)
+    firsts = ordered.group_by("request_sha256").agg(pl.col("row").min().alias("first"))
+    same = (
+        ordered.select("row", "request_sha256")
+        .join(firsts, on="request_sha256", how="left")
+        .sort("row")["first"]
+        .to_numpy()
+    )
+    parent = same.astype(np.int64)
+    distinct = ordered.filter(pl.Series(parent == np.arange(ordered.height)) & pl.col("bands").is_not_null())
+    pairs = _candidates(distinct)
+    texts = distinct.filter(pl.col("row").is_in(pl.concat([pairs["one"], pairs["other"]]).unique().implode()))
+    words = requests(texts["trace_id"].to_list()) if texts.height else {}
+    sets = {row: _word_tuples(words[key]) for row, key in zip(texts["row"], texts["trace_id"], strict=True)}
+    links = [(a, b) for a, b in pairs.rows() if jaccard(sets[a], sets[b]) >= threshold]
+    roots = _roots(parent, links)
+    ids = ordered["trace_id"]
+    return pl.DataFrame({"trace_id": ids, "near_duplicate_group": ids.gather(pl.Series(roots, dtype=pl.UInt32))})
+
+
+def _word_tuples(text: str) -> set[Any]:
+    """The text's word n-grams as tuples: the same sets as `shingles`, without hashing each."""
+    words = text.casefold().split()
+    parts = [words[start:] for start in range(SHINGLE_WORDS)]
+    return set(zip(*parts, strict=False)) or {tuple(words)}
+
+
+def _candidates(distinct: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of rows that share a band key: each with the first and with the one before it."""
+    if not distinct.height:
+        return pl.DataFrame(schema={"one": pl.UInt32, "other": pl.UInt32})
+    pairs = []
+    for band in range(distinct["bands"].list.len().item(0)):
+        keyed = distinct.select("row", pl.col("bands").list.get(band).alias("key"))
+        shared = keyed.filter(pl.col("key").is_duplicated()).sort("key", "row")
+        near = shared.with_columns(
+            pl.col("row").min().over("key").alias("first"), pl.col("row").shift(1).over("key").alias("before")
+        )
+        for column in ("first", "before"):
+            pairs.append(near.select(pl.col(column).alias("one"), pl.col("row").alias("other")))
+    return pl.concat(pairs).drop_nulls().filter(pl.col("one") != pl.col("other")).unique().sort("one", "other")
+
+
+def _roots(parent: np.ndarray, links: list[tuple[int, int]]) -> np.ndarray:
+    """The smallest member of every row's connected component."""
+    root = parent.tolist()
+
+    def find(row: int) -> int:
+        while root[row] != row:
+            root[row] = root[root[row]]
+            row = root[row]
+        return row
+
+    for one, other in links:
+        first, second = sorted((find(one), find(other)))
+        root[second] = first
+    return np.array([find(row) for row in range(len(root))], dtype=np.int64)

@@ -52,6 +52,14 @@ def wilson(successes: int, n: int) -> Interval:
     return Interval(successes / n, float(interval.low), float(interval.high), n)
 
 
+def rate(successes: int, n: int) -> str:
+    """A rate as people read it: with its count, denominator and 95 % interval."""
+    if not n:
+        return "0 of 0"
+    interval = wilson(successes, n)
+    return f"{successes:,} of {n:,} = {interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+
+
 def clustered_rate(successes: Sequence[bool], clusters: Sequence[str]) -> Interval:
     """Rate with a cluster-robust t interval, cut to 0..1; Wilson where all agree or there is one cluster.
 

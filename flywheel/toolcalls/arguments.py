@@ -7,6 +7,10 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
+import msgspec
+
+_decode = msgspec.json.Decoder().decode
+
 
 def canonical_json(value: Any) -> str:
     """JSON text of `value`: key order kept, non-ASCII kept, NaN and infinities refused (ValueError)."""
@@ -37,13 +41,11 @@ def parse_arguments(raw: Any) -> ParsedArguments:
     if not isinstance(raw, str):
         return ParsedArguments(None, f"arguments are {type(raw).__name__}, not a JSON string")
     try:
-        value = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        value = _decode(raw)
+    except (msgspec.MsgspecError, UnicodeError) as error:
         return ParsedArguments(None, f"not valid JSON: {error}")
+    except RecursionError:
+        return ParsedArguments(None, "not valid JSON: nested too deep")
     if not isinstance(value, dict):
         return ParsedArguments(None, f"arguments are a JSON {type(value).__name__}, not an object")
     return ParsedArguments(value, None)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import jsonschema_rs
 
@@ -46,14 +47,20 @@ def check_call(tools: list[dict[str, Any]], name: str, arguments_raw: Any) -> li
     unusable_schema (the tool's fault, not the caller's), other. `arguments_raw` is the string the model emitted (an
     object is accepted too). Formats are annotations, as the specification's default has it.
     """
-    schema = next((tool["function"].get("parameters", {}) for tool in tools if tool["function"]["name"] == name), None)
-    if schema is None:
+    tool = next((tool for tool in tools if tool["function"]["name"] == name), None)
+    if tool is None:
         return [SchemaError("unknown_tool", "", f"no tool named {name!r}; known: {', '.join(tool_names(tools))}")]
+    return check_arguments(tool, arguments_raw)
+
+
+def check_arguments(tool: dict[str, Any], arguments_raw: Any) -> list[SchemaError]:
+    """The same for a known tool; its schema is compiled once, for as long as the same `tool` object is given."""
+    name = tool["function"]["name"]
     parsed = parse_arguments(arguments_raw)
     if parsed.value is None:
         kind = "not_an_object" if "not an object" in str(parsed.error) else "invalid_json"
         return [SchemaError(kind, "", str(parsed.error))]
-    validator = _validator(canonical_json(schema))
+    validator = _validator_of(tool)
     if isinstance(validator, str):
         return [SchemaError("unusable_schema", "", f"the schema of {name}: {validator}")]
     try:
@@ -72,20 +79,38 @@ def schema_problem(schema: Any) -> str | None:
     return validator if isinstance(validator, str) else None
 
 
+# By identity of the tool, which callers keep for thousands of calls; the tool is held, so that its id stays its own.
+_by_tool: dict[int, tuple[dict[str, Any], jsonschema_rs.Validator | str]] = {}
+
+
+def _validator_of(tool: dict[str, Any]) -> jsonschema_rs.Validator | str:
+    known = _by_tool.get(id(tool))
+    if known is not None and known[0] is tool:
+        return known[1]
+    if len(_by_tool) > 10_000:
+        _by_tool.clear()
+    validator = _validator(canonical_json(tool["function"].get("parameters") or {}))
+    _by_tool[id(tool)] = (tool, validator)
+    return validator
+
+
 @lru_cache(maxsize=10_000)
 def _validator(text: str) -> jsonschema_rs.Validator | str:
     """The compiled schema, or why there is none; compiling takes tens of microseconds."""
     schema = json.loads(text)
-    remote = [reference for reference in _references(schema) if not reference.startswith("#")]
-    if remote:
-        return f"$ref {remote[0]!r} leaves the document; only local references are allowed"
-    if (size := _expanded(schema)) > EXPANSION_LIMIT:
-        return f"its references expand to {size:,} parts; at most {EXPANSION_LIMIT:,} are checked"
+    try:
+        remote = [reference for reference in _references(schema) if not reference.startswith("#")]
+        if remote:
+            return f"$ref {remote[0]!r} leaves the document; only local references are allowed"
+        if (size := _expanded(schema)) > EXPANSION_LIMIT:
+            return f"its references expand to {size:,} parts; at most {EXPANSION_LIMIT:,} are checked"
+    except RecursionError:
+        return "it is nested too deep to be checked"
     options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT)
     try:
         return jsonschema_rs.validator_for(schema, offline=True, validate_formats=False, pattern_options=options)
     except (ValueError, jsonschema_rs.ReferencingError) as error:
-        return f"invalid JSON Schema: {str(error).splitlines()[0][:300]}"
+        return f"invalid JSON Schema: {(str(error).splitlines() or [type(error).__name__])[0][:300]}"
 
 
 def _references(schema: Any) -> Iterable[str]:
@@ -122,12 +147,26 @@ def _expanded(schema: Any) -> int:
 
 
 def _target(schema: Any, reference: str) -> Any:
-    """What a local JSON pointer points at; None for an anchor or nothing, which the engine judges."""
+    """What a local JSON pointer or anchor points at; None for nothing, which the engine judges."""
+    if reference != "#" and not reference.startswith("#/"):
+        return _anchored(schema, reference[1:])
     part = schema
     for step in reference.removeprefix("#").split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
-        part = part.get(key) if isinstance(part, dict) else None
+        key = unquote(step).replace("~1", "/").replace("~0", "~")
+        if isinstance(part, list):
+            part = part[int(key)] if key.isdigit() and int(key) < len(part) else None
+        else:
+            part = part.get(key) if isinstance(part, dict) else None
     return part
+
+
+def _anchored(part: Any, name: str) -> Any:
+    if isinstance(part, dict):
+        if part.get("$anchor") == name:
+            return part
+        part = list(part.values())
+    found = (_anchored(inner, name) for inner in part) if isinstance(part, list) else iter(())
+    return next((one for one in found if one is not None), None)
 
 
 def _describe(error: jsonschema_rs.ValidationError) -> SchemaError:

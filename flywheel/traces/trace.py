@@ -1,70 +1,146 @@
-"""The canonical trace: one agent run, whatever format it came in."""
+"""The canonical trace, `Trace/1`: one agent run, whatever format it came in.
 
+What goes here: the record every adapter makes and its two forms, table columns and JSON. What does not: how a format is read
+(`adapters/`), or in which files it lies (`records.py`).
+"""
+
+import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import Raw, Struct
+
+from flywheel.chat.messages import Message
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
-from flywheel.toolcalls.results import tool_error
+from flywheel.toolcalls.results import is_error_text
+
+SCHEMA_VERSION = 1
+NO_TOOLS = ""
 
 
-class Trace(NamedTuple):
-    """One agent run.
+class Signal(Struct, omit_defaults=True):
+    """`Signal/1`: something said about a run. Names follow OpenInference annotations and OpenTelemetry evaluation events.
 
     Attributes:
-        source_system, source_id: who logged it and under which id; together they make the trace id.
-        started_at, ended_at: UTC; None where the source names none.
-        tools, messages: OpenAI form, arguments as the strings the model emitted.
-        metadata: source fields without a column of their own.
-        The rest: see the columns of `production_traces`.
+        name: what was judged, e.g. user_feedback, correctness.
+        score, label, explanation: the judgement; any may be absent.
+        annotator_kind: END_USER, HUMAN, LLM or CODE.
+        message_index: message it is about; None for the whole run.
+        source, observed_at: who recorded it, and when (ISO 8601).
     """
+
+    name: str
+    score: float | None = None
+    label: str | None = None
+    explanation: str | None = None
+    annotator_kind: str = "END_USER"
+    message_index: int | None = None
+    source: str | None = None
+    observed_at: str | None = None
+
+
+class Toolset(NamedTuple):
+    """The tools a run was offered: canonical JSON of OpenAI functions and its hash; an empty hash says that none were logged."""
+
+    text: str
+    sha256: str
+
+
+NOT_LOGGED = Toolset("[]", NO_TOOLS)
+
+
+class Trace(Struct, kw_only=True, gc=False):
+    """One agent run; times are UTC, None where the source names none. See the columns of `production_traces`."""
 
     source_system: str
     source_id: str
-    conversation_id: str
-    principal_ref: str | None
-    adapter_id: str
-    request_model: str
-    started_at: datetime | None
-    ended_at: datetime | None
-    tools: list[dict[str, Any]]
-    messages: list[dict[str, Any]]
-    outcome_status: str
-    feedback_score: float | None
-    feedback_comment: str | None
-    environment: str
-    metadata: dict[str, Any]
+    source_format: str
+    messages: list[Message]
+    tools: Toolset = NOT_LOGGED
+    conversation_id: str | None = None
+    principal: str | None = None
+    tenant_id: str | None = None
+    workload_id: str | None = None
+    agent_name: str | None = None
+    provider_name: str | None = None
+    request_model: str = "unknown"
+    response_model: str | None = None
+    adapter_id: str = "base"
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    outcome_status: str = "unknown"
+    reward: float | None = None
+    feedback_score: float | None = None
+    feedback_comment: str | None = None
+    signals: list[Signal] = []
+    expected_actions: list[dict[str, Any]] | None = None
+    environment: str = "production"
+    metadata: dict[str, Any] = {}
 
-    @property
-    def trace_id(self) -> str:
-        """Hash of source system and source id (design.md 8.22): a re-sent or grown run keeps its id."""
-        return sha256_of([self.source_system, self.source_id])[:16]
 
-    def row(self, *, source_file: str, source_line: int, week_started: datetime) -> dict[str, Any]:
-        """PRODUCTION_TRACES row without partition columns; an undated run starts with its week."""
-        assistant = [message for message in self.messages if message["role"] == "assistant"]
-        return {
-            "trace_id": self.trace_id,
-            "source_id": self.source_id,
-            "content_sha256": sha256_of([self.tools, self.messages]),
-            "conversation_id": self.conversation_id,
-            "principal_ref": self.principal_ref,
-            "adapter_id": self.adapter_id,
-            "request_model": self.request_model,
-            "started_at": self.started_at or week_started,
-            "ended_at": self.ended_at,
-            "tools": canonical_json(self.tools),
-            "tools_sha256": sha256_of(self.tools),
-            "messages": canonical_json(self.messages),
-            "assistant_steps": len(assistant),
-            "tool_calls": sum(len(message.get("tool_calls") or []) for message in assistant),
-            "tool_errors": sum(
-                message["role"] == "tool" and tool_error(message) is not None for message in self.messages
-            ),
-            "outcome_status": self.outcome_status,
-            "feedback_score": self.feedback_score,
-            "feedback_comment": self.feedback_comment,
-            "environment": self.environment,
-            "source_file": source_file,
-            "source_line": source_line,
-            "metadata": canonical_json(self.metadata),
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def trace_id_of(source_system: str, source_id: str) -> str:
+    """16 hex digits of the hash of source system and source id (design.md 8.22): a re-sent or grown run keeps its id."""
+    return hashlib.sha256(_encode((source_system, source_id))).hexdigest()[:16]
+
+
+def toolset(tools: list[dict[str, Any]]) -> Toolset:
+    """Tools as they are stored."""
+    return Toolset(canonical_json(tools), sha256_of(tools))
+
+
+class Columns(NamedTuple):
+    """What is computed from a trace's messages: their JSON, the content hash, what a person asked, and counts."""
+
+    messages: str
+    content_sha256: str
+    request: str
+    assistant_steps: int
+    tool_calls: int
+    tool_errors: int
+
+
+def columns_of(trace: Trace) -> Columns:
+    """The derived columns of one trace; the content hash is that of tools and messages, what the run said and did."""
+    encoded = _encode(trace.messages)
+    digest = hashlib.sha256(trace.tools.sha256.encode())
+    digest.update(encoded)
+    steps = calls = errors = 0
+    request = []
+    for message in trace.messages:
+        role = message.role
+        if role == "assistant":
+            steps += 1
+            if message.tool_calls:
+                calls += len(message.tool_calls)
+        elif role == "tool":
+            errors += message.is_error or is_error_text(message.content or "")
+        elif role == "user":
+            request.append(message.content or "")
+    return Columns(encoded.decode(), digest.hexdigest(), "\n".join(request), steps, calls, errors)
+
+
+def metadata_json(metadata: dict[str, Any]) -> str:
+    """A trace's remaining source fields as JSON text; raw parts are taken over byte for byte."""
+    try:
+        return _encode(metadata).decode()
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+    ):  # an integer past 64 bits, which JSON allows and the encoder does not
+        plain = {
+            key: msgspec.json.decode(value) if isinstance(value, Raw) else value for key, value in metadata.items()
         }
+        return canonical_json(plain)
+
+
+def signals_json(signals: Sequence[Signal]) -> str:
+    """Signals as JSON text."""
+    return _encode(signals).decode() if signals else "[]"

@@ -69,6 +69,43 @@ class Evaluation(_Strict):
     repeat_cases: int = Field(default=60, ge=0)
 
 
+class Privacy(_Strict):
+    """What is taken out of traces before they are stored; fields are declared in tools.json (`x-pii`).
+
+    `detector` is `module:function` from a list of texts to a list of [(kind, value)], the place for Presidio or a model.
+    """
+
+    redact: tuple[Literal["secret", "email", "iban", "card", "national_id", "phone"], ...] = (
+        "secret", "email", "iban", "card", "national_id", "phone",
+    )  # fmt: skip
+    detector: str | None = None
+
+
+class Scaffold(_Strict):
+    """Calls that the harness around the model makes by itself; they are never the model's fault.
+
+    `tools` are always injected; `call_id_prefixes` and `argument_texts` name single calls by how they are marked.
+    """
+
+    tools: list[str] = []
+    call_id_prefixes: list[str] = []
+    argument_texts: list[str] = []
+
+
+class Traces(_Strict):
+    """Where production's logs come from and how they are read.
+
+    `inbox` is a folder or an fsspec URL instead of the installation's own; `format` an adapter instead of sniffing.
+    """
+
+    inbox: str | None = None
+    format: (
+        Literal["messages", "chat_completions", "nvidia_flywheel", "otel_genai", "openinference", "langfuse"] | None
+    ) = None
+    shards: int = Field(default=1, ge=1, le=256)
+    workers: int = Field(default=1, ge=1, le=64)
+
+
 class WorkflowSettings(_Strict):
     """`workflow.yaml`: who owns the workflow and how its week turns."""
 
@@ -79,6 +116,9 @@ class WorkflowSettings(_Strict):
     qa_mode: Literal["three", "two"] = "three"
     release: Literal["approval", "automatic"] = "approval"
     max_model_len: int = Field(default=2048, ge=128)
+    traces: Traces = Traces()
+    privacy: Privacy = Privacy()
+    scaffold: Scaffold = Scaffold()
     decoding: Decoding = Decoding()
     gate: Gate = Gate()
     batch: Batch = Batch()

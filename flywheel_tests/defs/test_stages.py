@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from flywheel.errors import FlywheelError
-from flywheel.lake import Lake
+from flywheel.lake import TABLES, Lake
 from flywheel.operations.launch import run_job
 from flywheel.partitions import partition_key
 from flywheel_tests.traces.test_inbox import line
@@ -19,12 +19,14 @@ WEEK = "2026-02-02"
 
 def trace(number: int) -> dict:
     """One production_traces row."""
-    from datetime import UTC, datetime
-
-    from flywheel.traces.adapters.openai_messages import read_line
-
-    start = datetime(2026, 1, 5, tzinfo=UTC)
-    return read_line(json.dumps(line(number))).row(source_file="a", source_line=number, week_started=start)
+    empty = {name: None for name in TABLES["production_traces"].polars_schema() if name not in ("week", "workflow")}
+    return {
+        **empty,
+        "shard": 0,
+        "trace_id": f"t{number}",
+        "messages": json.dumps(line(number)["messages"]),
+        "environment": "production",
+    }
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 
+import msgspec
 import pytest
 
 from flywheel.benchmark.cases import load_cases
@@ -13,7 +14,7 @@ from flywheel.demo import benchmark_author, support_customers
 from flywheel.demo.conversation import acceptable, converse, correct_run, expert, inbox_line
 from flywheel.demo.protocol import Goal
 from flywheel.demo.scan import shared_material
-from flywheel.traces.adapters.openai_messages import read_line
+from flywheel.traces.adapters import messages
 from flywheel.workflows.pack import Pack
 
 GOALS = support_customers.make_goals(1, 300, "2026-01-05")
@@ -68,8 +69,10 @@ def test_a_useless_agent_is_corrected_at_its_first_wrong_step(pack: Pack):
 def test_runs_are_logged_as_the_inbox_reads_them(pack: Pack):
     for number, goal in enumerate(GOALS[:40]):
         talk = play(goal, pack, useless if number % 2 else None)
-        trace = read_line(json.dumps(inbox_line(goal, talk, pack, week="2026-01-05", model="base", number=number)))
-        assert trace.environment == "simulated" and trace.messages == talk.messages
+        trace = messages.read(
+            json.dumps(inbox_line(goal, talk, pack, week="2026-01-05", model="base", number=number)).encode()
+        )
+        assert trace.environment == "simulated" and msgspec.to_builtins(trace.messages) == talk.messages
         assert "goal" not in json.dumps(trace.metadata), "what a customer really wants is hidden from the stages"
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from flywheel.failures.failure_clusters import cluster_name
-from flywheel.failures.triage import triage
+from flywheel.failures.finding import Rules
+from flywheel.failures.triage import Triage
 from flywheel.toolcalls.arguments import canonical_json
 from flywheel.workflows.pack import Pack
 
@@ -36,12 +37,16 @@ def call(name: str, result: dict | None = None, **arguments) -> list[dict]:
 
 
 def found(
-    pack: Pack, *messages: dict, outcome: str = "unknown", feedback: float | None = None, tools: list | None = None
-) -> dict | None:
-    return triage({
-        "trace_id": "t", "messages": canonical_json(list(messages)), "tools": canonical_json(tools or pack.tools), "adapter_id": "base",
-        "outcome_status": outcome, "feedback_score": feedback, "principal_ref": None,
-    })  # fmt: skip
+    pack: Pack, *messages: dict, outcome: str = "unknown", feedback: float | None = None, tools: list | None = None,
+    rules: Rules | None = None, **columns,
+) -> dict | None:  # fmt: skip
+    offered = tools or pack.tools
+    row = {
+        "trace_id": "t", "messages": canonical_json(list(messages)), "tools_sha256": "x", "adapter_id": "base", "metadata": "{}",
+        "outcome_status": outcome, "feedback_score": feedback, "principal_ref": None, "tenant_id": None, "reward": None,
+        "expected_actions": None, **columns,
+    }  # fmt: skip
+    return Triage({"x": canonical_json(offered)}, rules or Rules(pack.tools)).one(row)
 
 
 LOST = {"error": "ORDER_NOT_FOUND"}
@@ -114,7 +119,7 @@ def test_feedback_selects_but_says_that_nothing_is_proven(pack: Pack):
 
 def test_the_environment_is_blamed_for_a_rate_limit_that_ended_the_run(pack: Pack):
     failure = found(pack, user("A1?"), *call("get_order", {"error": "RATE_LIMITED"}, order_id="A1"))
-    assert failure and failure["fault"] == "environment" or failure and failure["bucket"] == "premature_termination"
+    assert failure and (failure["fault"], failure["bucket"]) == ("environment", "infra_error")
 
 
 def test_the_earliest_step_wins_and_all_tags_are_kept(pack: Pack):

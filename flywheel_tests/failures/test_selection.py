@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from flywheel.failures.selection import Selection, select
+from flywheel.similarity.near_duplicates import group
 from flywheel.workflows.pack import Batch
 
 
@@ -17,7 +18,7 @@ def world(
         words = text or f"question {number} about thing {number * 7} and {number * 13} please {number}"
         messages = [{"role": "user", "content": words}, {"role": "assistant", "content": "?"}]
         principal = f"p{number % principals}" if principals else None
-        traces.append({"trace_id": f"t{number:03d}", "content_sha256": str(number), "messages": json.dumps(messages), "tools": "[]",
+        traces.append({"trace_id": f"t{number:03d}", "content_sha256": str(number), "messages": json.dumps(messages), "tools_sha256": "x", "tenant_id": None,
                        "conversation_id": f"k{number}", "principal_ref": principal})  # fmt: skip
         if number < flagged:
             cluster = "big" if number % 3 else "small"
@@ -26,11 +27,29 @@ def world(
     return pl.DataFrame(failures), pl.DataFrame(traces)
 
 
-def pick(failures: pl.DataFrame, traces: pl.DataFrame, *, handed_out=(), known=(), **settings) -> Selection:
+EARLIER = pl.DataFrame(schema={"trace_id": pl.String, "principal_ref": pl.String, "near_duplicate_group": pl.String})
+
+
+def pick(
+    failures: pl.DataFrame,
+    traces: pl.DataFrame,
+    *,
+    handed_out=(),
+    known=(),
+    earlier: pl.DataFrame = EARLIER,
+    **settings,
+) -> Selection:
     batch = Batch(**{"max_items": 10, "random_slice": 2, "minutes": 999, "minutes_per_item": 1, **settings})
+    texts = {row["trace_id"]: json.loads(row["messages"])[0]["content"] for row in traces.iter_rows(named=True)}
+    if handed_out:
+        earlier = pl.DataFrame(
+            [{"trace_id": key, "principal_ref": None, "near_duplicate_group": "gone"} for key in handed_out],
+            schema=EARLIER.schema,
+        )
     return select(
-        failures, traces, handed_out=set(handed_out), known_clusters=set(known), settings=batch, week="2026-01-05"
-    )
+        failures, traces, groups=group(texts), toolsets={"x": "[]"}, earlier=earlier, known_clusters=set(known), settings=batch,
+        week="2026-01-05",
+    )  # fmt: skip
 
 
 def test_the_batch_is_full_ordered_and_the_same_each_time():
@@ -78,3 +97,21 @@ def test_the_budget_in_minutes_binds(minutes: int, expected: int):
 def test_an_empty_week_gives_an_empty_batch():
     failures, traces = world(3, flagged=3)
     assert pick(failures.clear(), traces.clear()).items == []
+
+
+def test_caps_count_what_earlier_batches_held():
+    failures, traces = world(100, flagged=100, principals=25)
+    before = pl.DataFrame(
+        [{"trace_id": f"old{n}", "principal_ref": "p1", "near_duplicate_group": f"g{n}"} for n in range(3)]
+    )
+    items = pick(failures, traces, max_items=90, random_slice=0, earlier=before).items
+    assert "p1" not in {item["principal_ref"] for item in items}, "three items of this person were handed out before"
+
+
+def test_one_tenant_gets_at_most_half():
+    failures, traces = world(20, flagged=20)
+    traces = traces.with_columns(
+        tenant_id=pl.when(pl.int_range(20) < 18).then(pl.lit("big")).otherwise(pl.lit("small"))
+    )
+    selection = pick(failures, traces, max_items=20, random_slice=0)
+    assert len(selection.items) == 12 and selection.passed_over["tenant_cap"] == 8

@@ -24,7 +24,7 @@ def test_hostile_text_stays_inert(lake: Lake):
     failure = {
         "failure_id": "f", "trace_id": "t", "message_index": 1, "bucket": "b", "sub_kind": "s", "fault": "agent", "severity": "major",
         "tool": None, "first_error": "e", "failure_cluster": HOSTILE, "evidence": "[]", "tags": "[]", "adapter_id": "base",
-        "principal_ref": None,
+        "principal_ref": None, "tenant_id": None,
     }  # fmt: skip
     lake.replace_partition("production_failures", [failure], workflow="door", week=WEEK)
     page = render(week_facts(lake, "door", WEEK))

@@ -4,6 +4,7 @@ import gzip
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from flywheel.errors import FlywheelError
 from flywheel.lake import TABLES, Lake
 from flywheel.partitions import week_bounds, week_of
-from flywheel.traces.inbox import InboxReading, read_inbox
+from flywheel.privacy.redaction import Policy
+from flywheel.traces.inbox import InboxReading, read_inbox, survey
+from flywheel.traces.records import Inbox
 
 WEEK = "2026-01-05"
 
@@ -24,14 +27,41 @@ def line(number: int = 0, **changes) -> dict:
     }  # fmt: skip
 
 
-def read(inbox: Path, lake: Lake, week: str = WEEK) -> InboxReading:
+class Read(NamedTuple):
+    """A reading with its rows in memory."""
+
+    reading: InboxReading
+    traces: dict[str, list[dict]]
+    quarantined: dict[str, list[dict]]
+    ledger: list[dict]
+
+
+def read(inbox: Path | str, lake: Lake, week: str = WEEK, **options) -> Read:
+    """Read an inbox for one week into the lake, as the asset does."""
     ledger = lake.read_weeks("inbox_ledger", workflow="desk")
-    reading = read_inbox(inbox, week=week, week_of=week_of, week_start=lambda w: week_bounds(w)[0], ledger=ledger)
-    lake.replace_partition("inbox_ledger", reading.ledger, workflow="desk")
-    return reading
+    box = Inbox(str(inbox))
+    arguments = {
+        "policy": Policy(kinds=()),
+        "vault": lake.root.parent / "vault",
+        "scratch": lake.root / "_staging",
+        **options,
+    }
+    with read_inbox(
+        box, survey(box, week=week, ledger=ledger), week=week, week_start=lambda w: week_bounds(w)[0], workflow="desk",
+        known_elsewhere=lambda: lake.read_weeks("near_duplicates", workflow="desk"),
+        **arguments,
+    ) as reading:  # fmt: skip
+        lake.append_new("toolsets", reading.toolsets, workflow="desk")
+        lake.replace_partition("inbox_ledger", reading.ledger, workflow="desk")
+        lake.replace_partition("production_traces", reading.files, workflow="desk", week=week)
+        lake.replace_partition("near_duplicates", reading.near_duplicates, workflow="desk", week=week)
+        lake.replace_partition("quarantined_records", reading.quarantined, workflow="desk", week=week)
+    rows = lake.read_partition("production_traces", workflow="desk", week=week).to_dicts()
+    traces = {week: rows, **{other: [{}] * count for other, count in reading.weeks.items() if other != week}}
+    return Read(reading, traces, {week: reading.quarantined}, reading.ledger)
 
 
-def account(reading: InboxReading) -> tuple[int, int, int, int]:
+def account(reading: Read) -> tuple[int, int, int, int]:
     return tuple(sum(row[name] for row in reading.ledger) for name in ("read", "accepted", "duplicate", "quarantined"))  # type: ignore[return-value]
 
 
@@ -45,21 +75,20 @@ def test_good_lines_become_rows_of_the_declared_columns(tmp_path: Path, lake: La
     write(tmp_path / "in", line(1), line(2), "", line(1))
     reading = read(tmp_path / "in", lake)
     assert account(reading) == (3, 2, 1, 0)
-    lake.replace_partition("production_traces", reading.traces[WEEK], workflow="desk", week=WEEK)
-    assert set(reading.traces[WEEK][0]) == set(TABLES["production_traces"].polars_schema()) - {"week", "workflow"}
+    assert set(reading.traces[WEEK][0]) == set(TABLES["production_traces"].polars_schema())
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("{", "invalid_json"),
-        ("[1]", "not_an_object"),
-        ('{"id": "x", "id": "y"}', "invalid_json"),
+        ("5", "not_an_object"),
+        ('{"id": "x", "id": "y"}', "repeated_key"),
         ('{"id": "x", "n": NaN}', "invalid_json"),
         ('{"id": "x", "n": 1e999}', "invalid_json"),
         ('{"id": "\\ud800"}', "invalid_json"),
         ("[" * 100_000, "too_deep"),
-        ('{"messages": []}', "missing_id"),
+        (json.dumps({**line(), "id": None}), "missing_id"),
         (json.dumps(line(messages=[])), "missing_messages"),
         (json.dumps(line(messages=[{"role": "user", "content": "x"}])), "no_assistant_step"),
         (
@@ -71,8 +100,8 @@ def test_good_lines_become_rows_of_the_declared_columns(tmp_path: Path, lake: La
             json.dumps(line(messages=[{"role": "assistant"}, {"role": "tool", "tool_call_id": "q"}])),
             "unpaired_tool_result",
         ),
-        (json.dumps(line(messages=[{"role": "assistant", "tool_calls": [{"id": 1}]}])), "malformed_call"),
-        (json.dumps(line(tools="none")), "missing_tools"),
+        (json.dumps(line(messages=[{"role": "assistant", "tool_calls": [{"id": "1"}]}])), "malformed_call"),
+        (json.dumps(line(tools="none")), "invalid_tools"),
         (json.dumps(line(started_at="yesterday")), "invalid_time"),
         (json.dumps(line(started_at=1e30)), "invalid_time"),
         (json.dumps(line(feedback={"score": 7})), "invalid_feedback"),
@@ -118,8 +147,15 @@ def test_a_late_run_belongs_to_its_own_week_and_an_undated_one_to_the_week_that_
     )
     first = read(tmp_path / "in", lake)
     assert {week: len(rows) for week, rows in first.traces.items()} == {"2025-12-29": 1, WEEK: 1, "2026-01-12": 1}
-    later = read(tmp_path / "in", lake, week="2026-02-02")
-    assert later.traces == first.traces, "a later run reads the same weeks out of the same inbox"
+    assert [row["source_id"] for row in first.traces[WEEK]] == ["run-2"]
+    later = read(tmp_path / "in", lake, week="2025-12-29")
+    assert [row["source_id"] for row in later.traces["2025-12-29"]] == ["run-1"] and account(later) == (3, 3, 0, 0)
+    again = read(tmp_path / "in", lake)
+    assert again.traces[WEEK] == first.traces[WEEK], "a later run changes nothing in a week that was read"
+    other = read(tmp_path / "in", lake, week="2026-02-02")
+    assert other.traces["2026-02-02"] == [] and account(other) == (3, 3, 0, 0), (
+        "the file is not read for a week it has nothing of"
+    )
 
 
 def test_re_sent_files_change_nothing(tmp_path: Path, lake: Lake):
@@ -162,7 +198,4 @@ def test_read_is_accepted_plus_duplicate_plus_quarantined_for_any_bytes(tmp_path
     (inbox / "a.jsonl").write_bytes(b"\n".join(lines))
     reading = read(inbox, lake)
     total, accepted, duplicate, quarantined = account(reading)
-    expected = sum(bool(part.strip()) for part in b"\n".join(lines).split(b"\n"))
-    assert total == expected == accepted + duplicate + quarantined
-    for week, rows in reading.traces.items():
-        lake.replace_partition("production_traces", rows, workflow="desk", week=week)
+    assert total == accepted + duplicate + quarantined

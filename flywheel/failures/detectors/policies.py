@@ -7,13 +7,17 @@ from flywheel.failures.finding import Finding, Run
 
 def forbidden_without(run: Run) -> Iterator[Finding]:
     """A call of a tool with `x-forbidden-without` before any of the tools named there was called."""
-    needs = {tool["function"]["name"]: set(tool.get("x-forbidden-without") or []) for tool in run.tools}
+    if not run.toolbox.needs:
+        return
     called: set[str] = set()
-    for index, message in enumerate(run.messages):
-        names = [call["function"]["name"] for call in message.get("tool_calls") or []]
-        for name in names:
-            missing = needs.get(name, set())
-            if missing and not missing & called:
-                said = f"{name} was called without {' or '.join(sorted(missing))} before it"
-                yield Finding(index, "policy_violation", "forbidden_without", "agent", name, "forbidden_without", said)
-        called.update(names)
+    step, before = -1, set()
+    for call in run.calls:
+        if call.index != step:
+            step, before = call.index, set(called)
+        missing = run.toolbox.needs.get(call.name, set())
+        if missing and not missing & before and not call.injected:
+            said = f"{call.name} was called without {' or '.join(sorted(missing))} before it"
+            yield Finding(
+                call.index, "policy_violation", "forbidden_without", "agent", call.name, "forbidden_without", said, True
+            )
+        called.add(call.name)

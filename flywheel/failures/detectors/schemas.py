@@ -3,31 +3,42 @@
 from collections.abc import Iterator
 
 from flywheel.failures.finding import Finding, Run
-from flywheel.toolcalls.schema_check import check_call
+from flywheel.toolcalls.schema_check import check_arguments, check_call
 
-_MARKS = ("<tool_call>", "</tool_call>", "functools[", "[TOOL_CALLS]")
+_MARKS = ("<tool_call>", "</tool_call>", "functools[", "[TOOL_CALLS]", "<|function", "<function")
 
 
 def invalid_calls(run: Run) -> Iterator[Finding]:
     """Every call that its schema refuses: unknown tool, unparsable or missing or wrong arguments."""
-    for index, message in enumerate(run.messages):
-        for call in message.get("tool_calls") or [] if message["role"] == "assistant" else []:
-            name = call["function"]["name"]
-            errors = check_call(run.tools, name, call["function"]["arguments"])
-            if errors:
-                first = errors[0]
-                place = f" at {first.path}" if first.path else ""
-                said = f"call of {name}: {first.message}"
-                bucket, fault = (
-                    ("infra_error", "environment") if first.kind == "unusable_schema" else ("schema_violation", "agent")
+    for call in run.own_calls:
+        tool = run.toolbox.by_name.get(call.name)
+        errors = (
+            check_arguments(tool, call.arguments) if tool else check_call(run.toolbox.tools, call.name, call.arguments)
+        )
+        if errors:
+            first = errors[0]
+            place = f" at {first.path}" if first.path else ""
+            said = f"call of {call.name}: {first.message}"
+            if first.kind == "unusable_schema":
+                yield Finding(call.index, "infra_error", first.kind, "environment", call.name, first.kind, said, True)
+            else:
+                yield Finding(
+                    call.index, "schema_violation", first.kind, "agent", call.name, f"{first.kind}{place}", said, True
                 )
-                yield Finding(index, bucket, first.kind, fault, name, f"{first.kind}{place}", said)
 
 
 def unparsed_calls(run: Run) -> Iterator[Finding]:
     """Answers that hold the marks of a call as plain text: the model tried to call and wrote it wrong."""
+    text = run.text
+    if not (
+        "tool_call>" in text
+        or "functools[" in text
+        or "TOOL_CALLS" in text
+        or "<function" in text
+        or "<|function" in text
+    ):
+        return
     for index, message in enumerate(run.messages):
-        content = str(message.get("content") or "")
-        if message["role"] == "assistant" and any(mark in content for mark in _MARKS):
-            said = f"the answer holds a call as text: {content[:120]!r}"
-            yield Finding(index, "schema_violation", "unparsed_call", "agent", None, "unparsed_call", said)
+        if message.role == "assistant" and any(mark in (message.content or "") for mark in _MARKS):
+            said = f"the answer holds a call as text: {(message.content or '')[:120]!r}"
+            yield Finding(index, "schema_violation", "unparsed_call", "agent", None, "unparsed_call", said, True)

@@ -1,0 +1,1 @@
+"""Privacy: pseudonyms, redaction before anything is stored, the vault of originals, and erasure with its proof."""

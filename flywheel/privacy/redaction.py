@@ -1,0 +1,276 @@
+"""Redaction: what identifies a person is replaced before anything is stored, logged or shown.
+
+In this order: fields the tools declare (`x-pii` in tools.json), patterns with their checksums, and a detector of the team's own
+(`privacy.detector: module:function`, the place for Presidio). Patterns run in polars' regex engine over whole columns; Python
+sees only what matched. Originals go to the vault.
+"""
+
+import importlib
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from flywheel.chat.messages import Message, messages_from_json, messages_to_json
+from flywheel.errors import FlywheelError
+from flywheel.privacy.surrogates import DOMAIN, iban_is_valid, luhn, surrogate
+from flywheel.privacy.vault import UNKNOWN, Original, Vault
+
+KINDS = ("secret", "email", "iban", "card", "national_id", "phone")
+_TEXTS = (
+    "messages",
+    "request",
+    "feedback_comment",
+    "metadata",
+    "signals",
+    "expected_actions",
+    "conversation_id",
+    "source_id",
+)
+# Rust regular expressions: linear time, no lookaround. What they find is checked below.
+_PATTERNS = {
+    "secret": r"\b(?:sk-[A-Za-z0-9_\-]{20,}|gh[pousr]_[A-Za-z0-9]{36,}|AKIA[0-9A-Z]{16}|xox[abprs]-[A-Za-z0-9\-]{10,}|AIza[0-9A-Za-z_\-]{35}"
+    r"|hf_[A-Za-z0-9]{30,}|eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{5,})|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----",
+    "email": r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)*\.[A-Za-z]{2,}",
+    "iban": r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b",
+    "card": r"\b(?:\d{13,19}|\d{4}(?:[ \-]\d{4}){2,3}(?:[ \-]\d{1,4})?|\d{4}[ \-]\d{6}[ \-]\d{5})\b",
+    "national_id": r"\b(?:\d{3}-\d{2}-\d{4}|\d{8}[A-Z])\b",
+    "phone": r"\+\d{1,3}(?:[ .\-]?\(?\d{2,4}\)?){2,5}|\(\d{3}\) ?\d{3}[ .\-]\d{4}\b|\b\d{3}[ .\-]\d{3}[ .\-]\d{4}\b",
+}
+# One cheap pass that most text without personal data does not survive.
+_SUSPECT = r"@|\d{3}[ .\-)]\(?\d{2,3}|\d{4} \d{4}|\d{8}|\+\d|\b[A-Z]{2}\d{2}[ A-Z0-9]|sk-|gh[pousr]_|AKIA|xox|AIza|hf_|eyJ|PRIVATE KEY"
+
+
+class Policy(NamedTuple):
+    """What is redacted in a workflow.
+
+    Attributes:
+        kinds: the patterns in force, of KINDS.
+        fields: tool -> its argument paths and their kinds, from `x-pii`; a path's "*" stands for every list element.
+        detector: `module:function` from texts to lists of (kind, value), or None.
+    """
+
+    kinds: tuple[str, ...] = KINDS
+    fields: tuple[tuple[str, tuple[tuple[tuple[str, ...], str], ...]], ...] = ()
+    detector: str | None = None
+
+
+def policy_of(tools: list[dict[str, Any]], kinds: tuple[str, ...] = KINDS, detector: str | None = None) -> Policy:
+    """The policy of a pack: patterns, and every property that says `x-pii`."""
+    fields = []
+    for tool in tools:
+        paths = tuple(_declared(tool["function"].get("parameters") or {}, ()))
+        if paths:
+            fields.append((tool["function"]["name"], paths))
+    return Policy(tuple(kind for kind in KINDS if kind in kinds), tuple(fields), detector)
+
+
+def _declared(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if not isinstance(schema, dict) or len(path) > 8:
+        return
+    if isinstance(schema.get("x-pii"), str):
+        yield path, schema["x-pii"]
+    for name, inner in (schema.get("properties") or {}).items():
+        yield from _declared(inner, (*path, name))
+    if isinstance(schema.get("items"), dict):
+        yield from _declared(schema["items"], (*path, "*"))
+
+
+def redact_frame(frame: pl.DataFrame, policy: Policy, vault: Vault) -> pl.DataFrame:
+    """The frame with surrogates in its text columns and a `redactions` column: JSON object of kind to number of values.
+
+    Needs `principal_ref` and the columns of _TEXTS; changes nothing else.
+    """
+    counts: dict[int, Counter[str]] = defaultdict(Counter)
+    originals: dict[tuple[str, str], Original] = {}
+    owners = frame["principal_ref"].to_list() if policy.kinds or policy.fields or policy.detector else []
+    if policy.fields:
+        frame = _redact_fields(frame, policy, vault, owners, counts, originals)
+    if policy.detector:
+        frame = _redact_detected(frame, policy.detector, vault, owners, counts, originals)
+    if policy.kinds:
+        columns = []
+        for name in _TEXTS:
+            if frame[name].null_count() < frame.height:
+                columns.append(_redact_column(frame[name], policy.kinds, vault, owners, counts, originals))
+        frame = frame.with_columns(columns)
+    vault.keep(originals.values())
+    told = [json.dumps(dict(counts[row])) if row in counts else "{}" for row in range(frame.height)]
+    return frame.with_columns(pl.Series("redactions", told, dtype=pl.String))
+
+
+def redact_text(text: str, policy: Policy, vault: Vault) -> str:
+    """One text with surrogates; its originals belong to nobody known."""
+    originals: dict[tuple[str, str], Original] = {}
+    column = _redact_column(pl.Series("text", [text]), policy.kinds, vault, [None], defaultdict(Counter), originals)
+    vault.keep(originals.values())
+    return column.item()
+
+
+def _redact_column(
+    texts: pl.Series, kinds: tuple[str, ...], vault: Vault, owners: list[str | None], counts: dict[int, Counter[str]],
+    originals: dict[tuple[str, str], Original],
+) -> pl.Series:  # fmt: skip
+    suspects = texts.str.contains(_SUSPECT).fill_null(False)
+    if not suspects.any():
+        return texts
+    rows = suspects.arg_true()
+    part = texts.gather(rows)
+    for kind in kinds:
+        found = part.str.extract_all(_PATTERNS[kind])
+        hits = found.list.len().fill_null(0) > 0
+        if not hits.any():
+            continue
+        listed = pl.DataFrame({"row": rows.filter(hits), "value": found.filter(hits)}).explode("value")
+        swaps: dict[str, str] = {}
+        for row, value in listed.rows():
+            swap = swaps.get(value)
+            if swap is None:
+                swap = swaps[value] = (
+                    surrogate(kind, value, vault.digest(kind, value)) if _CHECKS[kind](value) else value
+                )
+            if swap != value:
+                if texts.name != "request":  # the request is made of messages that were counted
+                    counts[row][kind] += 1
+                owner = owners[row] or UNKNOWN
+                originals.setdefault((owner, swap), Original(owner, kind, swap, value))
+        swaps = {value: swap for value, swap in swaps.items() if swap != value}
+        if swaps:
+            changed = part.filter(hits).str.replace_many(list(swaps), list(swaps.values()), leftmost=True)
+            part = part.scatter(hits.arg_true(), changed)
+    return texts.scatter(rows, part)
+
+
+def _redact_fields(
+    frame: pl.DataFrame, policy: Policy, vault: Vault, owners: list[str | None], counts: dict[int, Counter[str]],
+    originals: dict[tuple[str, str], Original],
+) -> pl.DataFrame:  # fmt: skip
+    """Values of declared fields, replaced wherever they stand in the run: what was asked, what was answered, what was called."""
+    fields = dict(policy.fields)
+    texts, requests, gold = frame["messages"].to_list(), frame["request"].to_list(), frame["expected_actions"].to_list()
+    for row, text in enumerate(texts):
+        messages = messages_from_json(text)
+        values = {value: kind for value, kind in _values(messages, fields) if len(value) > 1}
+        for action in json.loads(gold[row]) if gold[row] else []:
+            for path, kind in fields.get(action["name"], ()):
+                values.update({value: kind for value in _at(action["arguments"], path) if len(value) > 1})
+        if not values:
+            continue
+        swaps = {value: surrogate(kind, value, vault.digest(kind, value)) for value, kind in values.items()}
+        _keep(swaps, values, row, owners, counts, originals)
+        texts[row], requests[row] = _swap_messages(messages, swaps), _swapper(swaps)(requests[row])
+        gold[row] = _swapper(swaps)(gold[row]) if gold[row] else None
+    new = [
+        pl.Series("messages", texts),
+        pl.Series("request", requests),
+        pl.Series("expected_actions", gold, dtype=pl.String),
+    ]
+    return frame.with_columns(new)
+
+
+def _redact_detected(
+    frame: pl.DataFrame, name: str, vault: Vault, owners: list[str | None], counts: dict[int, Counter[str]],
+    originals: dict[tuple[str, str], Original],
+) -> pl.DataFrame:  # fmt: skip
+    detect = _detector(name)
+    texts, requests = frame["messages"].to_list(), frame["request"].to_list()
+    for row, text in enumerate(texts):
+        messages = messages_from_json(text)
+        contents = [message.content for message in messages if message.content]
+        values = {value: kind for found in detect(contents) for kind, value in found if len(value) > 1}
+        if values:
+            swaps = {value: surrogate(kind, value, vault.digest(kind, value)) for value, kind in values.items()}
+            _keep(swaps, values, row, owners, counts, originals)
+            texts[row], requests[row] = _swap_messages(messages, swaps), _swapper(swaps)(requests[row])
+    return frame.with_columns(pl.Series("messages", texts), pl.Series("request", requests))
+
+
+def _detector(name: str) -> Callable[[list[str]], list[list[tuple[str, str]]]]:
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise FlywheelError(f"the detector {name!r} cannot be loaded: {error}", where="workflow.yaml, privacy.detector",
+                            remedy="name module:function on the Python path, or remove it") from None  # fmt: skip
+
+
+def _values(messages: list[Message], fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for message in messages:
+        for call in message.tool_calls or []:
+            paths = fields.get(call.function.name)
+            if paths:
+                try:
+                    arguments = json.loads(call.function.arguments)
+                except (ValueError, RecursionError):
+                    continue
+                for path, kind in paths:
+                    yield from ((value, kind) for value in _at(arguments, path))
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Iterator[str]:
+    if not path:
+        if isinstance(value, str):
+            yield value
+    elif path[0] == "*" and isinstance(value, list):
+        for one in value:
+            yield from _at(one, path[1:])
+    elif isinstance(value, dict) and path[0] in value:
+        yield from _at(value[path[0]], path[1:])
+
+
+def _keep(
+    swaps: dict[str, str], kinds: dict[str, str], row: int, owners: list[str | None], counts: dict[int, Counter[str]],
+    originals: dict[tuple[str, str], Original],
+) -> None:  # fmt: skip
+    owner = owners[row] or UNKNOWN
+    for value, swap in swaps.items():
+        counts[row][kinds[value]] += 1
+        originals.setdefault((owner, swap), Original(owner, kinds[value], swap, value))
+
+
+def _swapper(swaps: dict[str, str]) -> Callable[[str], str]:
+    """Whole words only: a name of two letters must not change the words that contain it."""
+    longest = sorted(swaps, key=len, reverse=True)
+    pattern = re.compile("|".join(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])" for value in longest))
+    return lambda text: pattern.sub(lambda match: swaps[match.group()], text)
+
+
+def _swap_messages(messages: list[Message], swaps: dict[str, str]) -> str:
+    swap = _swapper(swaps)
+    for message in messages:
+        if message.content:
+            message.content = swap(message.content)
+        for call in message.tool_calls or []:
+            call.function.arguments = swap(call.function.arguments)
+    return messages_to_json(messages).decode()
+
+
+def _is_card(value: str) -> bool:
+    digits = re.sub(r"\D", "", value)
+    # A bare number counts as a card only with a card's first digits: order numbers pass Luhn one time in ten.
+    return 13 <= len(digits) <= 19 and digits[0] in "23456" and luhn(digits) == 0 and len(set(digits)) > 2
+
+
+def _is_national_id(value: str) -> bool:
+    if "-" in value:
+        area, group, serial = value.split("-")
+        return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
+    return "TRWAGMYFPDXBNJZSQVHLCKE"[int(value[:8]) % 23] == value[8]
+
+
+def _is_phone(value: str) -> bool:
+    digits = re.sub(r"\D", "", value)
+    return 8 <= len(digits) <= 15 and not digits.startswith("55501")
+
+
+_CHECKS: dict[str, Callable[[str], bool]] = {
+    "secret": lambda value: True,
+    "email": lambda value: not value.endswith(f"@{DOMAIN}"),
+    "iban": lambda value: not value.startswith("ZZ") and iban_is_valid(value),
+    "card": _is_card,
+    "national_id": _is_national_id,
+    "phone": _is_phone,
+}  # fmt: skip

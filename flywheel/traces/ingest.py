@@ -1,0 +1,195 @@
+"""Map: records of inbox files become staged rows, file by file or range by range, in this process or in several.
+
+    records -> adapter -> traces -> staging (see `staging.py`)
+
+Nothing is decided here that needs to see another file: duplicates, weeks and the account are `accounting.py`'s. Rows are staged in
+the order of the files, so that the tables are the same however the work was cut.
+"""
+
+import gc
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from flywheel.traces.adapters import ADAPTERS, messages, sniff
+from flywheel.traces.exchange import Exchange, stitch
+from flywheel.traces.records import Inbox, InboxFile, Record
+from flywheel.traces.refused import Refused
+from flywheel.traces.staging import Piece, Staged, Stager, Work
+from flywheel.traces.strict_json import strict_object
+from flywheel.traces.trace import Trace
+
+CHUNK = 8_000
+SNIFFED = 50
+
+
+def format_of(inbox: Inbox, file: InboxFile) -> str:
+    """The file's format, by its first records."""
+
+    def first() -> Iterator[dict[str, Any]]:
+        for record in inbox.records(file):
+            if record.number > SNIFFED:
+                return
+            try:
+                value = msgspec.json.decode(record.data) if record.refused is None else None
+            except (msgspec.MsgspecError, RecursionError, UnicodeError):
+                continue
+            if isinstance(value, dict):
+                yield value
+
+    return sniff(first())
+
+
+def ingest_runs(work: Work, piece: Piece) -> Staged:
+    """Read a piece whose records are whole runs; the rows of the week are staged chunk by chunk, of the others only the index."""
+    staged, stage = Staged(), Stager(work, piece)
+    collecting = gc.isenabled()
+    gc.disable()  # walking the live traces of a chunk doubles what parsing costs; nothing here makes cycles
+    try:
+        for chunk in _chunks(Inbox(work.inbox).records(piece.file, piece.start, piece.end), CHUNK):
+            traces: list[Trace] = []
+            places: list[tuple[int, int, int]] = []
+            for record in chunk:
+                count, failed = _read_run(record, piece, traces, places)
+                staged.read[piece.number] = staged.read.get(piece.number, 0) + count
+                staged.quarantined += [stage.quarantined(record, one) for one in failed]
+            if traces:
+                stage.write(traces, places, staged)
+    finally:
+        if collecting:
+            gc.enable()
+    return staged
+
+
+def _read_run(
+    record: Record, piece: Piece, traces: list[Trace], places: list[tuple[int, int, int]]
+) -> tuple[int, list[Refused]]:
+    """Add the record's run, or the runs of a tau2 results file; how many records that was, and the refusals."""
+    try:
+        if record.refused is not None:
+            raise record.refused
+        if len(record.data) > 1_000 and b'"simulations"' in record.data[:100_000_000]:
+            document = strict_object(record.data)
+            if (runs := messages.unpack(document)) is not None:
+                return _read_document(record, piece, runs, traces, places)
+        traces.append(messages.read(record.data))
+        places.append((piece.number, record.offset, record.number))
+    except Refused as refused:
+        return 1, [_cut_off(record, refused)]
+    return 1, []
+
+
+def _read_document(
+    record: Record, piece: Piece, runs: list[dict[str, Any]], traces: list[Trace], places: list[tuple[int, int, int]]
+) -> tuple[int, list[Refused]]:
+    refused = []
+    for number, run in enumerate(runs):
+        try:
+            traces.append(messages.from_object(run))
+            places.append((piece.number, record.offset + number, number + 1))
+        except Refused as error:
+            refused.append(error)
+    return len(runs), refused
+
+
+def _cut_off(record: Record, refused: Refused) -> Refused:
+    if refused.reason_code == "invalid_json" and not record.whole:
+        remedy = "the file was still being written or was cut off: send it again whole, it is read anew"
+        return Refused("truncated_line", "the last line has no end and does not parse", remedy)
+    return refused
+
+
+def ingest_exchanges(work: Work, pieces: list[Piece]) -> Staged:
+    """Read pieces whose records are model calls, stitch them into runs over all files, and stage the runs.
+
+    The exchanges of all files are held in memory together, about 5 kB each: a run may go on in the next file.
+    """
+    staged, found = Staged(), []
+    names = {piece.number: piece for piece in pieces}
+    for piece in pieces:
+        stage = Stager(work, piece)
+        for record in Inbox(work.inbox).records(piece.file):
+            found += _read_exchanges(record, piece, stage, staged)
+    runs, repeated = stitch(found)
+    for number, _ in repeated:
+        staged.repeated[number] = staged.repeated.get(number, 0) + 1
+    for system in dict.fromkeys(run.positions[0][0] for run in runs):
+        piece = names[system]
+        stage = Stager(work, piece)
+        mine = [run for run in runs if run.positions[0][0] == system]
+        whole = [run for run in mine if any(message.role == "assistant" for message in run.trace.messages)]
+        for run in mine:
+            if run not in whole:
+                error = Refused(
+                    "no_assistant_step",
+                    "the model never answered in this run",
+                    "nothing to mend: it is kept here as evidence",
+                )
+                for number, record_number in run.positions:
+                    lost = Record(record_number, 0, b"")
+                    staged.quarantined.append({**stage.quarantined(lost, error), "file": number})
+        for chunk in _chunks(iter(whole), CHUNK):
+            places = [(piece.number, run.positions[0][1], run.positions[0][1]) for run in chunk]
+            stage.write([run.trace for run in chunk], places, staged, [run.positions for run in chunk])
+    return staged
+
+
+def _read_exchanges(record: Record, piece: Piece, stage: Stager, staged: Staged) -> list[Exchange]:
+    adapter = ADAPTERS[piece.format]
+    try:
+        if record.refused is not None:
+            raise record.refused
+        value = strict_object(record.data)
+        if not adapter.recognises(value) and not _fits(piece.format, value):
+            raise Refused(
+                "unrecognised_record",
+                f"the record is no {piece.format}",
+                "keep one format a file, or set `trace_format`",
+            )
+        listed = adapter.parts(value) if hasattr(adapter, "parts") else [value]
+    except Refused as refused:
+        staged.read[piece.number] = staged.read.get(piece.number, 0) + 1
+        staged.quarantined.append(stage.quarantined(record, _cut_off(record, refused)))
+        return []
+    found: list[Exchange] = []
+    for part in listed:
+        staged.read[piece.number] = place = staged.read.get(piece.number, 0) + 1
+        try:
+            made = adapter.exchanges(part)
+        except Refused as refused:
+            staged.quarantined.append(stage.quarantined(record, refused))
+            continue
+        except (AttributeError, TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
+            # A producer's shape nobody foresaw: kept with what went wrong, instead of stopping the week.
+            wrong = Refused(
+                "unforeseen_shape",
+                f"{type(error).__name__} while reading it",
+                "report the record's shape; it is kept here",
+            )
+            staged.quarantined.append(stage.quarantined(record, wrong))
+            continue
+        if not made:
+            staged.context[piece.number] = staged.context.get(piece.number, 0) + 1
+        for exchange in made:
+            exchange.position = (piece.number, place)
+            found.append(exchange)
+    return found
+
+
+def _fits(name: str, value: dict[str, Any]) -> bool:
+    """Spans of one file may be of either kind, and requests with and without a workload id stand beside each other."""
+    family = {"openinference": "otel_genai", "otel_genai": "openinference", "nvidia_flywheel": "chat_completions",
+              "chat_completions": "nvidia_flywheel"}.get(name)  # fmt: skip
+    return family is not None and ADAPTERS[family].recognises(value)
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    chunk = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) >= size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

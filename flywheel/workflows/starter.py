@@ -1,0 +1,105 @@
+"""A pack to start from: what a team has on its first day, its tools and its prompt, made into a pack that loads."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from flywheel.errors import FlywheelError
+
+_READING = re.compile(
+    r"^(?:get|list|search|find|read|lookup|look_up|fetch|query|check|view|show|describe|count|calculate|compute|think|validate|verify|preview)(?:_|$)|^(?:\w+_)?(?:search|lookup|details|status|info)$"
+)
+
+_WORKFLOW = """\
+# Only `owner` must be there; everything else has a default (see the README).
+owner: team:{name}
+description: ""
+qa_mode: three
+release: approval
+max_model_len: 4096
+# What is taken out of traces before they are stored; fields are declared in tools.json with "x-pii".
+privacy:
+  redact: [secret, email, iban, card, national_id, phone]
+# Calls your harness makes by itself are never the model's fault: name them here.
+scaffold:
+  tools: []
+batch:
+  max_items: 72
+  random_slice: 4
+  minutes: 240
+  minutes_per_item: 3
+"""
+_GUIDELINES = """\
+# What the experts follow
+
+1. Mark the first step that is wrong. What stands before it is kept.
+2. Correct that step: the tool, its arguments, or the words. Invent nothing that no earlier message says.
+3. A run that nobody can repair (the tool was down, the policy is silent) is marked unfixable, with the reason.
+"""
+_EXAMPLE_TOOL = [{
+    "type": "function", "x-access": "read_only",
+    "function": {"name": "get_record", "description": "Look a record up by its id.", "parameters": {
+        "type": "object", "properties": {"record_id": {"type": "string"}}, "required": ["record_id"], "additionalProperties": False}},
+}]  # fmt: skip
+
+
+def with_access(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tools, each saying whether it writes; where a tool does not say, its name decides, and a person should check it."""
+    return [
+        {
+            **tool,
+            "x-access": tool.get("x-access")
+            or ("read_only" if _READING.search(tool["function"]["name"].lower()) else "write"),
+        }
+        for tool in tools
+    ]
+
+
+def make_pack(folder: Path, *, tools_file: Path | None, system_file: Path | None) -> list[dict[str, Any]]:
+    """Write a pack that loads; returns its tools.
+
+    Args:
+        tools_file: the agent's tools as OpenAI functions; without it an example to replace.
+        system_file: the system prompt as production sends it.
+
+    Raises FlywheelError when the pack is there already or a file cannot be read.
+    """
+    if (folder / "workflow.yaml").is_file():
+        raise FlywheelError(
+            f"workflow {folder.name} is there already", where=str(folder), remedy="edit it, or choose another name"
+        )
+    tools = with_access(_read_tools(tools_file)) if tools_file else _EXAMPLE_TOOL
+    system = _read(system_file) if system_file else "You are an assistant with tools.\n"
+    (folder / "benchmark").mkdir(parents=True, exist_ok=True)
+    (folder / "tools.json").write_text(json.dumps(tools, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "system.md").write_text(system, encoding="utf-8")
+    (folder / "guidelines.md").write_text(_GUIDELINES, encoding="utf-8")
+    # Last: a pack without this file is no pack yet.
+    (folder / "workflow.yaml").write_text(_WORKFLOW.format(name=folder.name.replace("_", "-")), encoding="utf-8")
+    return tools
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FlywheelError(
+            f"the file cannot be read: {error}", where=str(file), remedy="name a UTF-8 text file"
+        ) from None
+
+
+def _read_tools(file: Path) -> list[dict[str, Any]]:
+    try:
+        tools = json.loads(_read(file))
+    except json.JSONDecodeError as error:
+        raise FlywheelError(
+            f"not valid JSON: {error.msg}", where=f"{file}:{error.lineno}", remedy="mend that line"
+        ) from None
+    usable = isinstance(tools, list) and all(
+        isinstance(tool, dict) and isinstance(tool.get("function"), dict) and isinstance(tool["function"].get("name"), str) for tool in tools
+    )  # fmt: skip
+    if not usable or not tools:
+        raise FlywheelError("the file is no list of OpenAI functions", where=str(file),
+                            remedy='write [{"type": "function", "function": {"name": ..., "parameters": {...}}}]')  # fmt: skip
+    return tools
