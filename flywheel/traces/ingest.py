@@ -8,6 +8,7 @@ the order of the files, so that the tables are the same however the work was cut
 
 import gc
 from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -73,11 +74,18 @@ def _read_run(
             document = strict_object(record.data)
             if (runs := messages.unpack(document)) is not None:
                 return _read_document(record, piece, runs, traces, places)
-        traces.append(messages.read(record.data))
+        traces.append(_run(record.data))
         places.append((piece.number, record.offset, record.number))
     except Refused as refused:
         return 1, [_cut_off(record, refused)]
     return 1, []
+
+
+def _run(data: bytes) -> Trace:
+    try:
+        return messages.read(data)
+    except _UNFORESEEN as error:
+        raise _unforeseen(error) from None
 
 
 def _read_document(
@@ -90,6 +98,8 @@ def _read_document(
             places.append((piece.number, record.offset + number, number + 1))
         except Refused as error:
             refused.append(error)
+        except _UNFORESEEN as error:
+            refused.append(_unforeseen(error))
     return len(runs), refused
 
 
@@ -135,19 +145,17 @@ def ingest_exchanges(work: Work, pieces: list[Piece]) -> Staged:
     return staged
 
 
+# What a producer's unforeseen shape raises in an adapter; the record is kept with it, instead of stopping the week.
+_UNFORESEEN = (AttributeError, TypeError, KeyError, IndexError, ValueError, OverflowError, RecursionError)
+
+
 def _read_exchanges(record: Record, piece: Piece, stage: Stager, staged: Staged) -> list[Exchange]:
     adapter = ADAPTERS[piece.format]
     try:
         if record.refused is not None:
             raise record.refused
         value = strict_object(record.data)
-        if not adapter.recognises(value) and not _fits(piece.format, value):
-            raise Refused(
-                "unrecognised_record",
-                f"the record is no {piece.format}",
-                "keep one format a file, or set `trace_format`",
-            )
-        listed = adapter.parts(value) if hasattr(adapter, "parts") else [value]
+        listed = _parts(adapter, piece.format, value)
     except Refused as refused:
         staged.read[piece.number] = staged.read.get(piece.number, 0) + 1
         staged.quarantined.append(stage.quarantined(record, _cut_off(record, refused)))
@@ -160,14 +168,8 @@ def _read_exchanges(record: Record, piece: Piece, stage: Stager, staged: Staged)
         except Refused as refused:
             staged.quarantined.append(stage.quarantined(record, refused))
             continue
-        except (AttributeError, TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
-            # A producer's shape nobody foresaw: kept with what went wrong, instead of stopping the week.
-            wrong = Refused(
-                "unforeseen_shape",
-                f"{type(error).__name__} while reading it",
-                "report the record's shape; it is kept here",
-            )
-            staged.quarantined.append(stage.quarantined(record, wrong))
+        except _UNFORESEEN as error:
+            staged.quarantined.append(stage.quarantined(record, _unforeseen(error)))
             continue
         if not made:
             staged.context[piece.number] = staged.context.get(piece.number, 0) + 1
@@ -175,6 +177,23 @@ def _read_exchanges(record: Record, piece: Piece, stage: Stager, staged: Staged)
             exchange.position = (piece.number, place)
             found.append(exchange)
     return found
+
+
+def _parts(adapter: ModuleType, name: str, value: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parts of a record of the file's format; raises Refused for another format or an unforeseen shape."""
+    try:
+        if not adapter.recognises(value) and not _fits(name, value):
+            remedy = "keep one format a file, or set `traces.format` in workflow.yaml"
+            raise Refused("unrecognised_record", f"the record is no {name}", remedy)
+        return adapter.parts(value) if hasattr(adapter, "parts") else [value]
+    except _UNFORESEEN as error:
+        raise _unforeseen(error) from None
+
+
+def _unforeseen(error: Exception) -> Refused:
+    return Refused(
+        "unforeseen_shape", f"{type(error).__name__} while reading it", "report the record's shape; it is kept here"
+    )
 
 
 def _fits(name: str, value: dict[str, Any]) -> bool:

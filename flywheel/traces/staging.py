@@ -3,6 +3,7 @@
 traces -> frame -> pseudonyms and redaction -> MinHash bands -> one Parquet file a chunk and shard, and index rows
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -21,6 +22,8 @@ from flywheel.traces.refused import Refused
 from flywheel.traces.trace import SCHEMA_VERSION, Toolset, Trace, columns_of, metadata_json, signals_json, trace_id_of
 
 _SHOWN = 2_000
+# Where formats name the person served; a refused line is kept without it.
+_PERSON = re.compile(r'("(?:principal|user|user_id|userId|enduser\.id|user\.id)"\s*:\s*")([^"]+)')
 STORED = [name for name in PRODUCTION_TRACES.polars_schema() if name not in ("week", "workflow", "shard")]
 INDEX = ("trace_id", "message_count", "file", "record", "records", "week", "undated")
 WEEK_INDEX = (*INDEX, "request_sha256", "bands", "digest", "part", "source_line")
@@ -104,7 +107,7 @@ class Stager:
 
     def quarantined(self, record: Record, refused: Refused) -> dict[str, Any]:
         """A QUARANTINED_RECORDS row; the line is redacted before it is kept."""
-        line = record.data[:_SHOWN].decode("utf-8", errors="replace")
+        line = _PERSON.sub(self._pseudonym, record.data[:_SHOWN].decode("utf-8", errors="replace"))
         return {
             "file": self.piece.number,
             "source_line": record.number + self.piece.lines_before,
@@ -114,6 +117,9 @@ class Stager:
             "remedy": refused.remedy,
             "line": redact_text(line, self.work.policy, self.vault),
         }
+
+    def _pseudonym(self, match: re.Match[str]) -> str:
+        return f"{match.group(1)}{self.vault.principal_ref(match.group(2))}"
 
     def write(
         self, traces: list[Trace], places: list[tuple[int, int, int]], staged: Staged,

@@ -21,6 +21,9 @@ def sniff(records: Iterable[dict[str, Any]]) -> str:
     """The format of the first record that any adapter recognises; `messages` when none is, so that its errors say what is missing."""
     for record in records:
         for name, module in ADAPTERS.items():
-            if module.recognises(record):
-                return name
+            try:
+                if module.recognises(record):
+                    return name
+            except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
+                continue  # an odd record; the next one decides
     return messages.FORMAT
