@@ -5,6 +5,7 @@ same run, `ratio` how many times better ours is; `target` is what the ratio (or,
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ Row = dict[str, Any]
 
 def run_benchmarks(settings: Settings) -> bool:
     """Run all, print the table, write bench.json; whether every target was met."""
-    rows = [definitions_import(), *training(settings)]
+    rows = [definitions_import(), *ingest(), *training(settings)]
     table = Table(title="make bench")
     for name in ("name", "value", "unit", "baseline", "ratio", "target", "ok"):
         table.add_column(name, justify="left" if name in ("name", "unit") else "right")
@@ -53,6 +54,16 @@ def definitions_import() -> Row:
         "target": 4.0,
         "ok": value < 4.0,
     }
+
+
+def ingest() -> list[Row]:
+    """Traces a second and core from file to failure table, beside the same loop in plain Python; from a child on one thread."""
+    command = [sys.executable, "-m", "flywheel.operations.bench_ingest"]
+    environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
+    ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=environment)
+    if ended.returncode:
+        raise FlywheelError("the ingest benchmark failed", remedy=f"run it by hand: {' '.join(command[1:])}")
+    return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
 def training(settings: Settings) -> list[Row]:

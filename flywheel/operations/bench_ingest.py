@@ -1,0 +1,151 @@
+"""The `ingest` rows of `make bench`: one week from its files to its failure table, in CPU seconds of one thread.
+
+Ours: read, adapt, hash, pseudonyms, near-duplicate groups, Delta write, then triage with every detector, failures written. The
+comparison loops do less (no pseudonyms, no detectors, no account) the plain way: `json`, `jsonschema`, a trace at a time;
+*cached* keeps one validator a tool, *naive* checks each schema again with every call. Arms are interleaved, medians of three.
+"""
+
+import hashlib
+import json
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import polars as pl
+
+from flywheel.failures.finding import Rules
+from flywheel.failures.week import triage_week
+from flywheel.lake import TABLES, Lake
+from flywheel.operations.bench_traces import WEEK, tools, write_traces
+from flywheel.partitions import week_bounds
+from flywheel.privacy.redaction import KINDS, Policy
+from flywheel.similarity.minhash import bands
+from flywheel.similarity.near_duplicates import banded_groups
+from flywheel.traces.inbox import read_inbox, survey
+from flywheel.traces.records import Inbox
+from flywheel.traces.trace import toolset
+
+TRACES, PLAIN_TRACES, NAIVE_TRACES, REPEATS = 40_000, 4_000, 300, 3
+
+
+def whole_week(folder: Path, root: Path, kinds: tuple[str, ...]) -> int:
+    """Our way; returns the number of failures."""
+    shutil.rmtree(root, ignore_errors=True)
+    lake, inbox, offered = Lake(root / "lake"), Inbox(str(folder)), tools()
+    found = survey(inbox, week=WEEK, ledger=lake.empty("inbox_ledger"))
+    with read_inbox(
+        inbox, found, week=WEEK, week_start=lambda week: week_bounds(week)[0], workflow="bench", policy=Policy(kinds=kinds),
+        vault=root / "vault", scratch=root / "lake" / "_staging", tools=toolset(offered),
+    ) as reading:  # fmt: skip
+        lake.replace_partition("production_traces", reading.files, workflow="bench", week=WEEK)
+        lake.replace_partition("near_duplicates", reading.near_duplicates, workflow="bench", week=WEEK)
+    kept = toolset(offered)
+    triaged = triage_week(
+        lake,
+        workflow="bench",
+        week=WEEK,
+        shards=1,
+        workers=1,
+        toolsets={kept.sha256: kept.text},
+        rules=Rules(tuple(offered)),
+    )
+    schema = {
+        name: dtype
+        for name, dtype in TABLES["production_failures"].polars_schema().items()
+        if name not in ("week", "workflow")
+    }
+    frame = pl.DataFrame(triaged.failures, schema=schema, orient="row")  # type: ignore[arg-type]
+    return lake.replace_partition("production_failures", frame, workflow="bench", week=WEEK)
+
+
+def plain_loop(file: Path, root: Path, count: int, *, cached: bool) -> int:
+    """The plain way: parse, validate each call, exact and near duplicates, write; returns the number of invalid calls."""
+    shutil.rmtree(root, ignore_errors=True)
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools()}
+    validators = {name: jsonschema.Draft202012Validator(schema) for name, schema in schemas.items()}
+    rows, invalid = [], 0
+    with file.open() as lines:
+        for _, line in zip(range(count), lines, strict=False):
+            trace = json.loads(line)
+            for message in trace["messages"]:
+                for call in message.get("tool_calls") or []:
+                    name = call["function"]["name"]
+                    try:
+                        arguments = json.loads(call["function"]["arguments"])
+                        if cached:
+                            invalid += next(validators[name].iter_errors(arguments), None) is not None
+                        else:
+                            jsonschema.validate(arguments, schemas[name])
+                    except (ValueError, jsonschema.ValidationError):
+                        invalid += 1
+            request = next(message["content"] for message in trace["messages"] if message["role"] == "user")
+            rows.append({"trace_id": trace["id"], "started_at": trace["started_at"], "messages": json.dumps(trace["messages"]),
+                         "request": request, "request_sha256": hashlib.sha256(request.encode()).hexdigest()})  # fmt: skip
+    frame = pl.DataFrame(rows)
+    texts = dict(zip(frame["trace_id"], frame["request"], strict=True))
+    banded_groups(
+        frame.with_columns(bands(frame["request"]).alias("bands")), lambda ids: {key: texts[key] for key in ids}
+    )
+    frame.write_delta(str(root))
+    return invalid
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def measure() -> list[dict[str, Any]]:
+    """All rows of the table."""
+    with tempfile.TemporaryDirectory(prefix="flywheel-bench-") as name:
+        folder, root = Path(name) / "inbox", Path(name) / "work"
+        folder.mkdir()
+        file = folder / "traces.jsonl"
+        size = write_traces(file, TRACES)
+        print(f"{TRACES:,} traces of {size / TRACES:,.0f} bytes", file=sys.stderr)
+        arms: dict[str, tuple[Callable[[], Any], int]] = {
+            "ours": (lambda: whole_week(folder, root, ()), TRACES),
+            "redacted": (lambda: whole_week(folder, root, KINDS), TRACES),
+            "cached": (lambda: plain_loop(file, root, PLAIN_TRACES, cached=True), PLAIN_TRACES),
+            "naive": (lambda: plain_loop(file, root, NAIVE_TRACES, cached=False), NAIVE_TRACES),
+        }
+        rates: dict[str, list[float]] = {arm: [] for arm in arms}
+        for turn in range(REPEATS):
+            for arm, (work, count) in arms.items():
+                rates[arm].append(count / _seconds(work))
+                print(f"turn {turn + 1}, {arm}: {rates[arm][-1]:,.0f} traces/s", file=sys.stderr)
+    rate = {arm: statistics.median(values) for arm, values in rates.items()}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [
+        _row("ingest", rate["ours"], "traces/s/core", rate["cached"], 4.0),
+        _row("ingest_against_naive", rate["ours"], "traces/s/core", rate["naive"], 4.0),
+        _row("ingest_rate", rate["ours"], "traces/s/core", None, 15_000.0),
+        _row("ingest_redacted", rate["redacted"], "traces/s/core", None, 5_000.0),
+        {"name": "ingest_memory", "value": peak, "unit": "MB", "baseline": None, "ratio": None, "target": 1500.0, "ok": peak < 1500},
+    ]  # fmt: skip
+
+
+def _row(name: str, value: float, unit: str, baseline: float | None, target: float) -> dict[str, Any]:
+    ratio = value / baseline if baseline else None
+    reached = value if ratio is None else ratio
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "baseline": baseline,
+        "ratio": ratio,
+        "target": target,
+        "ok": reached >= target,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure()))
