@@ -3,6 +3,7 @@
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ class DataFile(NamedTuple):
     layout: Mapping[str, str]
 
 
-class Files(NamedTuple):
+@dataclass(frozen=True)
+class Files:
     """Rows of one partition as Parquet files with all but the partition columns; keys are the caller's to keep unique.
 
     `content_sha256` stands for the rows, however they were cut into files.

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
 from flywheel.errors import MissingPartition
 from flywheel.jobs import JOBS
@@ -110,7 +111,9 @@ class Lake:
         self._record(declared.name, partition, row)
         return version
 
-    def append_new(self, table: str, rows: Rows, *, workflow: str, run_id: str = "") -> int:
+    def append_new(
+        self, table: str, rows: Sequence[Mapping[str, Any]] | pl.DataFrame, *, workflow: str, run_id: str = ""
+    ) -> int:
         """Add the rows whose key is not there yet (append-only tables without weeks); returns how many were added."""
         declared = declared_table(table)
         partition = partition_values(declared, workflow, None)
@@ -228,7 +231,9 @@ class Lake:
             predicate = " AND ".join(f"{column} = '{value}'" for column, value in partition.items())
             self._overwrite(table, pl.DataFrame(schema=table.polars_schema()), predicate, run_id, None)
             opened = DeltaTable(self.uri(table.name))
-        actions = [adopted(file, self.root / table.name, partition) for file in rows.files]
+        actions: list[AddAction | RemoveAction] = [
+            adopted(file, self.root / table.name, partition) for file in rows.files
+        ]
         metadata = {"dagster_run_id": run_id, "inputs": canonical_json(dict(inputs or {}))}
         opened.create_write_transaction(
             actions, "overwrite", opened.schema(), partition_by=[*table.partitions, *table.layout],

@@ -103,7 +103,9 @@ def make_tiny_random(cache: Path, corpus: Path) -> Path:
         with torch.no_grad():
             # Embeddings are tied to the output and stay frozen under LoRA: at their initial size no logit could grow
             # large enough for a confident answer, whatever the adapter learns.
-            model.get_input_embeddings().weight.mul_(4)
+            embeddings = model.get_input_embeddings()
+            assert isinstance(embeddings, torch.nn.Embedding)
+            embeddings.weight.mul_(4)
         torch.nn.Module.to(model, dtype=torch.bfloat16)
         model.save_pretrained(folder)
         return _finish(folder, cache, "tiny-random", "seeded random weights: learns patterns, knows nothing")
