@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,6 +33,7 @@ def run(
         if stage is None:
             run_job("freeze", workflow=workflow, week=None, on=on, screen=screen)
             run_job("collect", workflow=workflow, week=week, on=on, screen=screen)
+            _take_late_traces(settings, week, workflow, on, screen)
             if _closed(settings, week, workflow):
                 run_job("learn", workflow=workflow, week=week, on=on, screen=screen)
             else:
@@ -46,6 +47,27 @@ def run(
             )
 
 
+def _take_late_traces(settings: Settings, week: str, workflow: str, on: Any, screen: Any) -> None:
+    """Runs of earlier weeks that this week's files brought: their weeks are read again, their failures may enter this batch."""
+    from flywheel.lake import Lake
+    from flywheel.operations.late import late_weeks
+    from flywheel.operations.launch import run_job
+
+    late = late_weeks(Lake(settings.lake()), workflow, week, settings.first_week)
+    for earlier in late:
+        screen.say(f"late traces of week {earlier}: reading that week again")
+        run_job(
+            "collect",
+            workflow=workflow,
+            week=earlier,
+            on=on,
+            screen=screen,
+            stages=["production_traces", "production_failures"],
+        )
+    if late:
+        run_job("collect", workflow=workflow, week=week, on=on, screen=screen, stages=["correction_batch"])
+
+
 def _closed(settings: Settings, week: str, workflow: str) -> bool:
     from flywheel.corrections.events import EventStore
 
@@ -55,19 +77,25 @@ def _closed(settings: Settings, week: str, workflow: str) -> bool:
 
 @app.command()
 def ingest(
-    files: Annotated[list[Path], typer.Argument(help="JSON-lines files that production wrote.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Log files that production wrote, in any format an adapter knows.")
+    ],
     workflow: Workflow = "support_desk",
 ) -> None:
     """Lay files into the workflow's inbox, whole; `flywheel run` reads them."""
+    from flywheel.traces.records import SUFFIXES
+
     settings = Settings()
     inbox = settings.inbox(workflow)
     inbox.mkdir(parents=True, exist_ok=True)
     for file in files:
         if not file.is_file():
             raise FlywheelError("there is no such file", where=str(file), remedy="name files that exist")
-        if not file.name.endswith((".jsonl", ".jsonl.gz")):
+        if not file.name.endswith(SUFFIXES):
             raise FlywheelError(
-                "the inbox takes .jsonl and .jsonl.gz", where=str(file), remedy="write one run a line, name it .jsonl"
+                f"the inbox takes {', '.join(SUFFIXES)}",
+                where=str(file),
+                remedy="name the file after what it holds, e.g. .jsonl",
             )
         partial = inbox / f"{file.name}.partial"
         shutil.copyfile(file, partial)

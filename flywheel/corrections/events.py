@@ -14,20 +14,24 @@ from typing import Any, NamedTuple
 
 from flywheel.corrections.states import Event, ItemState, apply, check, fold, role_of
 from flywheel.errors import FlywheelError
+from flywheel.privacy.erasure import compact
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 
 LEASE = timedelta(minutes=60)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     sequence INTEGER PRIMARY KEY, batch TEXT NOT NULL, item_id TEXT NOT NULL, kind TEXT NOT NULL, actor TEXT NOT NULL,
-    payload TEXT NOT NULL, at TEXT NOT NULL, previous_hash TEXT NOT NULL, hash TEXT NOT NULL UNIQUE);
+    payload TEXT NOT NULL, payload_sha256 TEXT NOT NULL, at TEXT NOT NULL, previous_hash TEXT NOT NULL, hash TEXT NOT NULL UNIQUE);
 CREATE INDEX IF NOT EXISTS events_by_item ON events (item_id, sequence);
 CREATE TABLE IF NOT EXISTS roles (
     item_id TEXT NOT NULL, actor TEXT NOT NULL, role TEXT NOT NULL, PRIMARY KEY (item_id, actor));
-CREATE TRIGGER IF NOT EXISTS events_are_final BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TRIGGER IF NOT EXISTS events_are_final BEFORE UPDATE ON events
+    WHEN NEW.payload != '{"erased": true}' OR NEW.hash != OLD.hash OR NEW.payload_sha256 != OLD.payload_sha256 OR NEW.actor != OLD.actor
+    BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS events_stay BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS roles_are_final BEFORE UPDATE ON roles BEGIN SELECT RAISE(ABORT, 'roles are final'); END;
 """
+_ERASED = '{"erased": true}'
 _BATCH = ""  # item_id of events that concern a whole batch
 
 
@@ -115,7 +119,10 @@ class EventStore:
         """State of every item of a batch."""
         opened = self._opened(batch)
         with self._transaction() as connection:
-            return {item_id: fold(_events(connection, item_id, batch)) for item_id in opened["item_ids"]}
+            events = {item_id: _events(connection, item_id, batch) for item_id in opened["item_ids"]}
+        return {
+            key: fold(found) for key, found in events.items() if not any("erased" in event.payload for event in found)
+        }
 
     def expire_leases(self, batch: str, *, now: datetime | None = None) -> list[str]:
         """Give back every claimed item without an event for the length of a lease; returns their ids."""
@@ -179,15 +186,34 @@ class EventStore:
         mine = [batch for batch in self.batches() if (batch.week, batch.workflow) == (week, workflow)]
         return next((batch for batch in mine if batch.frozen), mine[-1] if mine else None)
 
+    def erase_items(self, item_ids: list[str]) -> int:
+        """Blank the payloads of items whose person was erased; the chain still verifies. Returns the number of events."""
+        blanked = 0
+        with self._transaction() as connection:
+            connection.execute("PRAGMA secure_delete=ON")
+            for item_id in item_ids:
+                changed = connection.execute(
+                    "UPDATE events SET payload = ? WHERE item_id = ? AND payload != ?", (_ERASED, item_id, _ERASED)
+                )
+                blanked += changed.rowcount
+        if blanked:
+            compact(self._path)
+        return blanked
+
     def verify_chain(self) -> int:
         """Recompute the hash chain; returns the number of events, raises FlywheelError at the first that was changed."""
         with self._transaction() as connection:
             rows = connection.execute(
-                "SELECT sequence, batch, item_id, kind, actor, payload, at, previous_hash, hash FROM events ORDER BY sequence"
+                "SELECT sequence, batch, item_id, kind, actor, payload, payload_sha256, at, previous_hash, hash FROM events ORDER BY sequence"
             ).fetchall()
         previous = ""
-        for sequence, batch, item_id, kind, actor, payload, at, previous_hash, found in rows:
-            if previous_hash != previous or _hash(previous, batch, item_id, kind, actor, payload, at) != found:
+        for sequence, batch, item_id, kind, actor, payload, digest, at, previous_hash, found in rows:
+            intact = payload == _ERASED or sha256_of(payload) == digest
+            if (
+                not intact
+                or previous_hash != previous
+                or _hash(previous, batch, item_id, kind, actor, digest, at) != found
+            ):
                 raise FlywheelError(f"event {sequence} was changed after it was written", where=str(self._path),
                                     remedy="restore the store from a backup; do not train on this batch")  # fmt: skip
             previous = found
@@ -232,10 +258,13 @@ def _events(connection: sqlite3.Connection, item_id: str, batch: str) -> list[Ev
 def _insert(connection: sqlite3.Connection, batch: str, event: Event) -> None:
     last = connection.execute("SELECT hash FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
     previous, payload = last[0] if last else "", canonical_json(event.payload)
-    values = (batch, event.item_id, event.kind, event.actor, payload, event.at)
+    # The chain holds the payload's hash, not the payload: an erased payload leaves the chain whole.
+    digest = sha256_of(payload)
+    sealed = (batch, event.item_id, event.kind, event.actor, digest, event.at)
     connection.execute(
-        "INSERT INTO events (batch, item_id, kind, actor, payload, at, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*values, previous, _hash(previous, *values)),
+        "INSERT INTO events (batch, item_id, kind, actor, payload, payload_sha256, at, previous_hash, hash)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (batch, event.item_id, event.kind, event.actor, payload, digest, event.at, previous, _hash(previous, *sealed)),
     )
 
 

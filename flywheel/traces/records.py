@@ -24,7 +24,7 @@ EXPANSION_LIMIT = 400  # decompressed bytes for one compressed; JSON logs reach 
 _EXPANSION_FREE = 256_000_000
 _BLOCK = 262_144
 _SHOWN = 2_000
-_SUFFIXES = tuple(f"{kind}{packed}" for kind in (".jsonl", ".ndjson", ".json") for packed in ("", ".gz", ".zst"))
+SUFFIXES = tuple(f"{kind}{packed}" for kind in (".jsonl", ".ndjson", ".json") for packed in ("", ".gz", ".zst"))
 _array = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -71,7 +71,7 @@ class Inbox:
     def files(self) -> list[InboxFile]:
         """Its files in name order; names that begin with a dot and `.partial` files are being written and are left alone."""
         found = self._local_files() if self.local else self._remote_files()
-        usable = [file for file in found if file.name.endswith(_SUFFIXES) and not _hidden(file.name)]
+        usable = [file for file in found if file.name.endswith(SUFFIXES) and not _hidden(file.name)]
         return sorted(usable, key=lambda file: file.name)
 
     def _local_files(self) -> list[InboxFile]:

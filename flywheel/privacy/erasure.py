@@ -1,0 +1,162 @@
+"""Erasure in the lake: every row of a person, the files and log entries that held them, and a search that proves it.
+
+What goes here: tables and bytes. Events, inbox files, reports and Dagster's own records are `operations/erase.py`'s.
+"""
+
+import gzip
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from flywheel.lake import TABLES, Lake
+from flywheel.lake.scrub import scrub
+from flywheel.lake.store import NO_WEEK
+
+_IDS = ("trace_id", "conversation_id")
+
+
+class Erased(NamedTuple):
+    """What was taken out of the lake: rows by table, trace ids, item ids, correction ids, (week, adapter) trained on the person."""
+
+    rows: dict[str, int]
+    trace_ids: list[str]
+    item_ids: list[str]
+    weeks: list[str]
+    adapters: list[tuple[str, str]]
+
+
+class Hit(NamedTuple):
+    """One place where a needle was found: the file and which needle (by its place in the list)."""
+
+    file: Path
+    needle: int
+
+
+def person_rows(lake: Lake, workflow: str, principal_ref: str) -> pl.DataFrame:
+    """trace_id, conversation_id, source_file and source_line of a person's runs, all weeks."""
+    traces = lake.read_weeks("production_traces", workflow=workflow)
+    return traces.filter(principal_ref=principal_ref).select(
+        "week", "trace_id", "conversation_id", "source_file", "source_line"
+    )
+
+
+def erase_rows(lake: Lake, workflow: str, principal_ref: str) -> Erased:
+    """Rewrite every partition that holds rows of the person without them, and scrub the tables touched.
+
+    Rows are found by pseudonym, trace and conversation; dataset rows carry the conversation. Raises nothing for an unknown person.
+    """
+    mine = person_rows(lake, workflow, principal_ref)
+    wanted = {"trace_id": set(mine["trace_id"]), "conversation_id": set(mine["conversation_id"])}
+    rows: dict[str, int] = {}
+    items: set[str] = set()
+    weeks: set[str] = set(mine["week"])
+    trained: list[tuple[str, str]] = []
+    for row in lake.all_lineage(workflow=workflow).sort("table_name", "week").iter_rows(named=True):
+        table, week = row["table_name"], None if row["week"] == NO_WEEK else row["week"]
+        if table not in TABLES or lake.version(table) is None:
+            continue
+        frame = lake.read_partition(table, workflow=workflow, week=week)
+        hit = _theirs(frame, principal_ref, wanted)
+        gone = frame.filter(hit)
+        if not gone.height:
+            continue
+        if "item_id" in gone.columns:
+            items.update(gone["item_id"])
+        if table in ("sft_dataset", "preference_dataset") and week is not None:
+            weeks.add(week)
+            trained += _adapters(lake, workflow, week)
+        rows[table] = rows.get(table, 0) + gone.height
+        kept = frame.filter(~hit).drop(list(TABLES[table].partitions))
+        lake.replace_partition(table, kept, workflow=workflow, week=week, code_version="erased")
+    for table in (*rows, "lineage"):
+        if (lake.root / table).is_dir():
+            scrub(lake.root / table)
+    return Erased(rows, sorted(wanted["trace_id"]), sorted(items), sorted(weeks), sorted(set(trained)))
+
+
+def _theirs(frame: pl.DataFrame, principal_ref: str, wanted: dict[str, set[str]]) -> pl.Series:
+    hit = pl.Series([False] * frame.height, dtype=pl.Boolean)
+    if "principal_ref" in frame.columns:
+        hit |= frame["principal_ref"].eq_missing(principal_ref)
+    for column in _IDS:
+        if column in frame.columns and wanted[column]:
+            hit |= frame[column].is_in(sorted(wanted[column])).fill_null(False)
+    for column in ("line", "detail", "evidence", "example"):
+        if column in frame.columns:
+            hit |= frame[column].str.contains(principal_ref, literal=True).fill_null(False)
+    return hit
+
+
+def _adapters(lake: Lake, workflow: str, week: str) -> list[tuple[str, str]]:
+    if not lake.has_partition("checkpoint", workflow=workflow, week=week):
+        return []
+    return [
+        (week, adapter) for adapter in lake.read_partition("checkpoint", workflow=workflow, week=week)["adapter_id"]
+    ]
+
+
+def compact(file: Path) -> None:
+    """Rewrite an SQLite file so that no page of deleted rows stays in it or in its write-ahead log."""
+    connection = sqlite3.connect(file, timeout=30)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+
+
+def search(roots: Sequence[Path], needles: Sequence[str]) -> tuple[list[Hit], int]:
+    """Every file below the roots that holds a needle, and how many files were searched.
+
+    Bytes are searched as they lie; Parquet files also decoded, column by column and their statistics with them, because
+    compression hides text from a search of bytes; gzip files also unpacked.
+    """
+    hits: list[Hit] = []
+    searched = 0
+    encoded = [needle.encode("utf-8", "surrogatepass") for needle in needles]
+    for path in sorted({path for root in roots for path in root.rglob("*") if path.is_file()}):
+        searched += 1
+        contents = [_bytes(path)]
+        if path.suffix == ".gz":
+            contents.append(_unpacked(path))
+        if path.suffix == ".parquet":
+            contents.append(_decoded(path))
+        hits += [
+            Hit(path, number) for number, needle in enumerate(encoded) if any(needle in content for content in contents)
+        ]
+    return hits, searched
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError):
+        return b""
+
+
+def _decoded(path: Path) -> bytes:
+    """Everything a Parquet file says: rows, and the footer's minima and maxima."""
+    import pyarrow.parquet as pq
+
+    try:
+        frame = pl.read_parquet(path)
+        groups = pq.ParquetFile(path).metadata
+    except (OSError, pl.exceptions.PolarsError, ValueError):
+        return b""
+    told = [
+        str(groups.row_group(g).column(c).statistics)
+        for g in range(groups.num_row_groups)
+        for c in range(groups.num_columns)
+    ]
+    return ("\n".join(told) + frame.write_ndjson()).encode("utf-8", "surrogatepass")
