@@ -48,6 +48,14 @@ class Batch(NamedTuple):
     closed: bool
 
 
+class Recorded(NamedTuple):
+    """One event as it stands in the log."""
+
+    sequence: int
+    batch: str
+    event: Event
+
+
 class EventStore:
     """All correction events of one workflow.
 
@@ -80,8 +88,12 @@ class EventStore:
         finally:
             connection.close()
 
-    def append(self, batch: str, event: Event, *, at: datetime | None = None) -> ItemState:
+    def append(self, batch: str, event: Event, *, at: datetime | None = None, after: int | None = None) -> ItemState:
         """Check an event against the item's state and add it, in one transaction; returns the new state.
+
+        Args:
+            after: sequence of the item's last event that the actor saw, 0 for none; None does not ask. Two tabs, a replayed request and a
+                colleague who was faster are told apart from a first one by it.
 
         Raises FlywheelError naming the rule, and then nothing was written.
         """
@@ -91,6 +103,9 @@ class EventStore:
                 raise FlywheelError(
                     "the batch is closed", where=f"batch {batch}", remedy="this work belongs to the next batch"
                 )
+            if after is not None and _last(connection, event.item_id, batch) != after:
+                raise FlywheelError("the item has moved on since this page was opened", where=f"item {event.item_id}",
+                                    remedy="open it again: what happened since is shown there")  # fmt: skip
             state = fold(_events(connection, event.item_id, batch))
             stamped = Event(event.item_id, event.kind, event.actor, event.payload, moment)
             check(state, stamped)
@@ -109,6 +124,15 @@ class EventStore:
         elif known[0] != role:
             raise FlywheelError(f"{event.actor} was the item's {known[0]} before and cannot be its {role}",
                                 where=f"item {event.item_id}", remedy="another person has to do this")  # fmt: skip
+
+    def since(self, sequence: int) -> list[Recorded]:
+        """All events after a sequence number, in order: what a reader that follows the log asks for."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT sequence, batch, item_id, kind, actor, payload, at FROM events WHERE sequence > ? ORDER BY sequence",
+                (sequence,),
+            ).fetchall()
+        return [Recorded(row[0], row[1], Event(row[2], row[3], row[4], json.loads(row[5]), row[6])) for row in rows]
 
     def state(self, item_id: str, batch: str) -> ItemState:
         """The item's state in a batch, folded from its events."""
@@ -253,6 +277,13 @@ def _events(connection: sqlite3.Connection, item_id: str, batch: str) -> list[Ev
         (item_id, batch),
     )
     return [Event(row[0], row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
+
+
+def _last(connection: sqlite3.Connection, item_id: str, batch: str) -> int:
+    row = connection.execute(
+        "SELECT MAX(sequence) FROM events WHERE item_id = ? AND batch = ?", (item_id, batch)
+    ).fetchone()
+    return row[0] or 0
 
 
 def _insert(connection: sqlite3.Connection, batch: str, event: Event) -> None:
