@@ -97,7 +97,7 @@ def plain_loop(file: Path, root: Path, count: int, *, cached: bool, bare: bool =
                         invalid += 1
             request = next(message["content"] for message in trace["messages"] if message["role"] == "user")
             row = {"trace_id": trace["id"], "started_at": trace["started_at"], "messages": json.dumps(trace["messages"]),
-                   "request": request, "request_sha256": hashlib.sha256(request.encode()).hexdigest(), **_UNLABELLED}  # fmt: skip
+                   "request": request, "request_digest": hashlib.sha256(request.encode()).hexdigest(), **_UNLABELLED}  # fmt: skip
             if not bare:
                 row["principal_ref"] = vault.principal_ref(trace["principal"])
                 run = Run(row, box, rules)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from flywheel.similarity.near_duplicates import SHINGLE_WORDS
 
 BANDS, ROWS = 12, 5
-VERSION = 2
+VERSION = 3
 _GENERATOR = np.random.default_rng(1997)
 _A = _GENERATOR.integers(1, 2**32, BANDS * ROWS, dtype=np.uint32) | np.uint32(1)
 _B = _GENERATOR.integers(0, 2**32, BANDS * ROWS, dtype=np.uint32)
@@ -22,7 +22,7 @@ _TEXTS_AT_ONCE = 256
 
 
 def bands(texts: pl.Series) -> pl.Series:
-    """List of 12 band keys (Int64) a text, null for a text without words; equal keys in one place mean a candidate pair."""
+    """List of 12 band keys (Int32) a text, null for a text without words; equal keys in one place mean a candidate pair."""
     frame = pl.DataFrame({"text": texts.fill_null("")}).with_row_index("row")
     words = (
         frame.select("row", pl.col("text").str.to_lowercase().str.split(" ").alias("word"))
@@ -30,16 +30,16 @@ def bands(texts: pl.Series) -> pl.Series:
         .filter(pl.col("word") != "")
     )
     if not words.height:
-        return pl.Series("bands", [None] * len(texts), dtype=pl.List(pl.Int64))
+        return pl.Series("bands", [None] * len(texts), dtype=pl.List(pl.Int32))
     hashes = _word_hashes(words["word"])
     rows = words["row"].to_numpy()
     shingles, starts = _shingles(hashes, rows)
     signature = _minima(shingles, starts)
     keys = np.zeros((len(starts), BANDS), np.uint64)
     for row in range(ROWS):
-        keys = keys * _MIX ^ signature[row::ROWS].T
+        keys = (keys ^ signature[row::ROWS].T) * _MIX  # the upper half of the product depends on all rows
     present = np.unique(rows)
-    listed = pl.Series("bands", keys.view(np.int64)).cast(pl.List(pl.Int64))
+    listed = pl.Series("bands", (keys >> np.uint64(32)).astype(np.uint32).view(np.int32)).cast(pl.List(pl.Int32))
     found = pl.DataFrame({"row": present.astype(np.uint32), "bands": listed})
     return frame.select("row").join(found, on="row", how="left", maintain_order="left")["bands"]
 

@@ -59,7 +59,7 @@ def banded_groups(
     """Near-duplicate groups of many texts through MinHash bands, every candidate pair confirmed by true Jaccard.
 
     Args:
-        frame: trace_id, request_sha256 and bands (see `minhash.bands`).
+        frame: trace_id, request_digest and bands (see `minhash.bands`).
         requests: texts of the given trace ids; asked for candidates only.
 
     Returns: trace_id and near_duplicate_group, the smallest trace id of the group. Equal texts are always one group; a text is
@@ -67,10 +67,10 @@ def banded_groups(
     """
     ordered = frame.sort("trace_id").with_row_index("row")
     parent = np.arange(ordered.height)
-    firsts = ordered.group_by("request_sha256").agg(pl.col("row").min().alias("first"))
+    firsts = ordered.group_by("request_digest").agg(pl.col("row").min().alias("first"))
     same = (
-        ordered.select("row", "request_sha256")
-        .join(firsts, on="request_sha256", how="left")
+        ordered.select("row", "request_digest")
+        .join(firsts, on="request_digest", how="left")
         .sort("row")["first"]
         .to_numpy()
     )

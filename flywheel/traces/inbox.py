@@ -273,8 +273,9 @@ def _near_duplicates(week: pl.DataFrame, staging: Path) -> pl.DataFrame:
         return pl.DataFrame(
             schema={"trace_id": pl.String, "request_sha256": pl.String, "near_duplicate_group": pl.String}
         )
-    groups = banded_groups(week.select("trace_id", "request_sha256", "bands"), requests)
-    return week.select("trace_id", "request_sha256").join(groups, on="trace_id", how="left")
+    groups = banded_groups(week.select("trace_id", "request_digest", "bands"), requests)
+    shown = pl.col("request_digest").bin.encode("hex").alias("request_sha256")
+    return week.select("trace_id", shown).join(groups, on="trace_id", how="left")
 
 
 def _numbered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ TEXTS = st.lists(st.text(alphabet="abcé€ \u4e2d", max_size=30), min_size=1, m
 
 def test_constants_are_pinned_because_keys_are_stored():
     (keys,) = bands(pl.Series(["the quick brown fox jumps over the lazy dog"]))
-    assert (VERSION, keys[:2].to_list()) == (2, [-7093648899130965853, 1734015159239080777])
+    assert (VERSION, keys[:2].to_list()) == (3, [-2087021057, -1734998712])
 
 
 @settings(max_examples=100)
