@@ -202,7 +202,12 @@ class Lake:
         dataset = opened.to_pyarrow_dataset()
         for fragment in dataset.get_fragments(wanted):
             for batch in fragment.to_batches(
-                schema=dataset.schema, columns=columns, filter=wanted, batch_size=rows, batch_readahead=1, use_threads=False
+                schema=dataset.schema,
+                columns=columns,
+                filter=wanted,
+                batch_size=rows,
+                batch_readahead=1,
+                use_threads=False,
             ):
                 if batch.num_rows:
                     yield pl.DataFrame(batch)
