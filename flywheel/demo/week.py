@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flywheel.chat.render import Renderer
-from flywheel.corrections.events import EventStore, batch_id
+from flywheel.corrections.events import batch_id
+from flywheel.corrections.stores import open_store
 from flywheel.demo.conversation import Conversation, converse, demonstration, inbox_line
 from flywheel.demo.expert_desk import ExpertDesk
 from flywheel.demo.protocol import Goal, Message, Simulation
@@ -122,7 +123,7 @@ async def _talk(
 
 def answer_batch(settings: Settings, pack: Pack, simulation: Simulation, lake: Lake, *, week: str) -> dict[str, int]:
     """Simulated experts answer the week's batch and close it; nothing when it is closed already."""
-    store = EventStore(settings.qa_store(pack.name))
+    store = open_store(settings, pack.name)
     batch = store.batch_of(week, pack.name)
     if batch is None or batch.closed:
         return {}
