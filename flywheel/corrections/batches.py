@@ -11,6 +11,8 @@ from flywheel.corrections.log import BATCH, events_of, insert, salt_hash
 from flywheel.corrections.states import Event, Kind
 from flywheel.errors import FlywheelError
 
+PROBES = 0  # the salt of the planted items; those of the lot's attempts are 1 and 2, and are shown when it closes
+
 
 class Batch(NamedTuple):
     """One batch handed to people: its partition, version, attempt, items, and whether it is frozen or closed."""
@@ -53,6 +55,7 @@ def open_one(connection: Connection, payload: dict[str, Any], at: str) -> str:
     """Record the opening: the items as members, and the hash of a salt that nobody is shown before the lot closes."""
     name = batch_id(payload["week"], payload["workflow"], payload["version"])
     salt = commit_to_salt(connection, name, 1)
+    commit_to_salt(connection, name, PROBES)
     record(connection, name, "open", {**payload, "lot_salt_sha256": salt}, at=at)
     for place, item_id in enumerate(payload["item_ids"]):
         add_member(connection, name, item_id, float(place), "item", None)
@@ -66,9 +69,7 @@ def commit_to_salt(connection: Connection, batch: str, attempt: int) -> str:
     return salt_hash(salt)
 
 
-def add_member(
-    connection: Connection, batch: str, item_id: str, place: float, kind: str, source: str | None
-) -> None:
+def add_member(connection: Connection, batch: str, item_id: str, place: float, kind: str, source: str | None) -> None:
     """Make an item part of a batch; `kind` is item, or what it was planted as."""
     connection.execute("INSERT INTO members VALUES (?, ?, ?, ?, ?)", (batch, item_id, place, kind, source))
 
@@ -98,7 +99,9 @@ def close_one(connection: Connection, batch: str, attempt: int, reason: str, by:
 
 def find(connection: Connection, condition: str, values: Sequence[Any]) -> list[Batch]:
     """Batches whose open event meets a condition, in order of opening; reads the events of whole batches, no item's."""
-    asked = f"SELECT batch, payload, at FROM events WHERE item_id = '' AND kind = 'open' AND {condition} ORDER BY sequence"
+    asked = (
+        f"SELECT batch, payload, at FROM events WHERE item_id = '' AND kind = 'open' AND {condition} ORDER BY sequence"
+    )
     return [_batch(connection, *row) for row in connection.execute(asked, values).fetchall()]
 
 

@@ -27,15 +27,15 @@ def close_due_batches(store: EventStore, pack: Pack, now: datetime) -> Closed:
     """Close every batch of the pack's workflow that is complete, or past its deadline with enough done.
 
     Expired leases are given back first. A lot closes when nothing is open, or at the deadline; the batch closes when its
-    lot is audited. A lot that failed goes back to other reviewers by itself. An empty batch closes at once.
+    lot is audited. A lot that failed goes back to other reviewers by itself. An empty batch closes at its deadline.
 
     Args:
         now: with a time zone.
     """
     closed: dict[str, str] = {}
     waiting: list[Progress] = []
-    for batch in store.batches():
-        if batch.workflow != pack.name or batch.closed or _superseded(store, batch):
+    for batch in _current(store, pack.name):
+        if batch.closed:
             continue
         said = _close(store, pack, batch, now)
         if said in ("complete", "deadline"):
@@ -59,6 +59,8 @@ def _close(store: EventStore, pack: Pack, batch: Batch, now: datetime) -> str:
         states = own_states(store, batch)
         still = sum(state.status in OPEN for state in states.values())
         done = len(states) - still
+        if not states and now < due:  # late runs may still bring items
+            return "it has no items yet"
         if still and (now < due or done < wanted * len(states)):
             when = f"due {due:%Y-%m-%d %H:%M} UTC" if now < due else f"past its deadline, and {wanted:.0%} must be done"
             return f"{done} of {len(states)} items are done; {when}"
@@ -82,8 +84,9 @@ def own_states(store: EventStore, batch: Batch) -> dict[str, ItemState]:
 def rolled_over(store: EventStore, workflow: str, *, before_week: str) -> set[str]:
     """Items of closed batches of earlier weeks that were still open, and are in no later batch: the next batch prefers them."""
     open_items: set[str] = set()
-    mine = [b for b in store.batches() if b.workflow == workflow and b.week < before_week and not _superseded(store, b)]
-    for batch in sorted(mine, key=lambda batch: batch.week):
+    for batch in _current(store, workflow):
+        if batch.week >= before_week:
+            break
         open_items -= set(batch.item_ids)
         if batch.closed:
             states = own_states(store, batch)
@@ -96,9 +99,13 @@ def audits_waiting(store: EventStore, batch: str) -> list[str]:
     return lot_of(store, batch).waiting
 
 
-def _superseded(store: EventStore, batch: Batch) -> bool:
-    current = store.batch_of(batch.week, batch.workflow)
-    return current is not None and current.version != batch.version
+def _current(store: EventStore, workflow: str) -> list[Batch]:
+    """One batch a week, oldest week first: the one people work on, else the newest opened."""
+    weeks: dict[str, Batch] = {}
+    for batch in store.batches():
+        if batch.workflow == workflow and not (batch.week in weeks and weeks[batch.week].frozen):
+            weeks[batch.week] = batch
+    return [weeks[week] for week in sorted(weeks)]
 
 
 def _lot_reason(store: EventStore, batch: str) -> str:

@@ -126,7 +126,9 @@ class _Sqlite:
                         connection.execute("ROLLBACK")
                     raise
         except sqlite3.OperationalError as error:
-            raise FlywheelError(f"the QA store does not answer: {error}", where=self.where, remedy=_COMPLAINTS) from error
+            raise FlywheelError(
+                f"the QA store does not answer: {error}", where=self.where, remedy=_COMPLAINTS
+            ) from error
         finally:
             if self._memory:
                 self._alone.release()
@@ -176,7 +178,9 @@ class _Postgres:
                 yield _Statements(connection)
         except (InterfaceError, OperationalError) as error:
             said = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error).__name__
-            raise FlywheelError(f"the QA store does not answer: {said}", where=self.where, remedy=_COMPLAINTS) from error
+            raise FlywheelError(
+                f"the QA store does not answer: {said}", where=self.where, remedy=_COMPLAINTS
+            ) from error
 
     def write(self) -> Any:
         return self._transaction(True)

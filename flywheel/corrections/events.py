@@ -20,7 +20,18 @@ from flywheel.toolcalls.arguments import canonical_json
 
 __all__ = ["LEASE", "Batch", "Event", "EventStore", "ItemState", "Recorded", "batch_id"]
 LEASE = timedelta(minutes=60)
-_ENDS_A_DRAFT = ("submit", "edit", "give_back", "accept", "return", "dispute", "uphold", "drop", "audit", "report_privacy")
+_ENDS_A_DRAFT = (
+    "submit",
+    "edit",
+    "give_back",
+    "accept",
+    "return",
+    "dispute",
+    "uphold",
+    "drop",
+    "audit",
+    "report_privacy",
+)
 
 
 class EventStore:
@@ -47,12 +58,16 @@ class EventStore:
         """
         stamped = Event(event.item_id, event.kind, event.actor, event.payload, (at or datetime.now(UTC)).isoformat())
         if event.kind == "plant":
-            raise FlywheelError("nobody plants items by hand", where=f"item {event.item_id}", remedy="use EventStore.plant")
+            raise FlywheelError(
+                "nobody plants items by hand", where=f"item {event.item_id}", remedy="use EventStore.plant"
+            )
         with self.database.write() as connection:
             guard.admit(connection, batch, stamped, after)
             events = log.events_of(connection, event.item_id, batch)
             if any("erased" in one.payload for one in events):
-                raise FlywheelError("the item's person was erased", where=f"item {event.item_id}", remedy="take another one")
+                raise FlywheelError(
+                    "the item's person was erased", where=f"item {event.item_id}", remedy="take another one"
+                )
             state = fold(events)
             check(state, stamped)
             role = role_of(state, stamped)
@@ -65,7 +80,9 @@ class EventStore:
                 _clear(connection, batch, event.item_id, event.actor)
         return apply(state, stamped)
 
-    def plant(self, batch: str, item_id: str, place: float, payload: dict[str, Any], *, role: str = "annotator") -> bool:
+    def plant(
+        self, batch: str, item_id: str, place: float, payload: dict[str, Any], *, role: str = "annotator"
+    ) -> bool:
         """Plant an item (probes.py) beside the batch's own; False when it stands there already.
 
         Args:
@@ -83,6 +100,22 @@ class EventStore:
                 guard.bar(connection, item_id, actor, role)
             log.insert(connection, batch, event)
         return True
+
+    def planted(self, batch: str) -> list[tuple[float, str, dict[str, Any]]]:
+        """(place, item id, payload) of the batch's planted items, erased ones left out."""
+        asked = "SELECT item_id, place FROM members WHERE batch = ? AND kind <> 'item'"
+        with self.database.read() as connection:
+            places = dict(tuple(row) for row in connection.execute(asked, (batch,)).fetchall())
+            events = [log.events_of(connection, item_id, batch)[0] for item_id in places]
+        return sorted((places[e.item_id], e.item_id, e.payload) for e in events if "erased" not in e.payload)
+
+    def salt(self, batch: str) -> str:
+        """The secret that a batch's planted items depend on; shown to nobody."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                "SELECT salt FROM salts WHERE batch = ? AND attempt = ?", (batch, batches.PROBES)
+            ).fetchone()
+        return row[0] if row else ""
 
     def since(self, sequence: int) -> list[Recorded]:
         """All events after a sequence number, in order: what a reader that follows the log asks for."""
@@ -141,7 +174,9 @@ class EventStore:
                         found[other].add(item_id)
         return found
 
-    def save_draft(self, batch: str, item_id: str, actor: str, payload: dict[str, Any], *, at: datetime | None = None) -> None:
+    def save_draft(
+        self, batch: str, item_id: str, actor: str, payload: dict[str, Any], *, at: datetime | None = None
+    ) -> None:
         """Keep unfinished input, replacing what was kept; its time extends the lease."""
         moment = (at or datetime.now(UTC)).isoformat()
         with self.database.write() as connection:

@@ -25,9 +25,7 @@ class Twin(NamedTuple):
 def admit(connection: Connection, batch: str, event: Event, after: int | None) -> None:
     """Raise FlywheelError when the batch, its lot or a faster colleague stand against the event."""
     if is_closed(connection, batch) and event.kind not in _AFTER_CLOSING:
-        raise FlywheelError(
-            "the batch is closed", where=f"batch {batch}", remedy="this work belongs to the next batch"
-        )
+        raise FlywheelError("the batch is closed", where=f"batch {batch}", remedy="this work belongs to the next batch")
     asked = "SELECT 1 FROM members WHERE batch = ? AND item_id = ?"
     if connection.execute(asked, (batch, event.item_id)).fetchone() is None:
         raise FlywheelError(f"the batch has no item {event.item_id}", where=f"batch {batch}",
@@ -60,7 +58,9 @@ def take_role(connection: Connection, batch: str, event: Event, role: str) -> No
         return
     asked = "SELECT 1 FROM bars WHERE item_id = ? AND actor = ? AND role = ?"
     if connection.execute(asked, (event.item_id, event.actor, role)).fetchone():
-        raise FlywheelError(f"the item is not for {event.actor}", where=f"item {event.item_id}", remedy="take another one")
+        raise FlywheelError(
+            f"the item is not for {event.actor}", where=f"item {event.item_id}", remedy="take another one"
+        )
     connection.execute("INSERT INTO roles VALUES (?, ?, ?)", (event.item_id, event.actor, role))
     for twin in twins(connection, batch, event.item_id):
         bar(connection, twin.item_id, event.actor, "annotator")

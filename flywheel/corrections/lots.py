@@ -131,7 +131,9 @@ def _lot(connection: Connection, batch: str) -> Lot:
             audited[item_id] = state
     waiting = [key for key, state in audited.items() if state.audit is None]
     failed = {key: str(state.defect) for key, state in audited.items() if state.audit == "failed"}
-    status = "auditing" if waiting else "passed" if not failed else "failed" if last["attempt"] < ATTEMPTS else "refused"
+    status = (
+        "auditing" if waiting else "passed" if not failed else "failed" if last["attempt"] < ATTEMPTS else "refused"
+    )
     if told[-1].kind == "reopen_lot":
         status, waiting = "sent_back", []
     return Lot(status, last["attempt"], last["items"], last["drawn"], waiting, failed, last["plan"])
@@ -143,5 +145,9 @@ def plan_text(plan: dict[str, Any]) -> str:
         return "no lot was closed"
     if plan["qa_mode"] == "two":
         return f"lot of {plan['lot']}: not audited, QA mode two has no third person"
-    curve = ", ".join(f"{chance:.0%} at {at} bad" for at, chance in plan["chance_of_acceptance_by_share_of_bad_items"].items())
-    return f"lot of {plan['lot']}: {plan['sample']} audited, accepted with 0 defects; chance that it is accepted: {curve}"
+    curve = ", ".join(
+        f"{chance:.0%} at {at} bad" for at, chance in plan["chance_of_acceptance_by_share_of_bad_items"].items()
+    )
+    return (
+        f"lot of {plan['lot']}: {plan['sample']} audited, accepted with 0 defects; chance that it is accepted: {curve}"
+    )

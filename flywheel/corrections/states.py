@@ -174,7 +174,9 @@ def apply(state: ItemState, event: Event) -> ItemState:
     actor, payload = event.actor, event.payload
     match event.kind:
         case "plant":
-            return _PLANTED[payload["kind"]](replace(state, planted=payload["kind"], barred=tuple(payload["barred"])), payload)
+            return _PLANTED[payload["kind"]](
+                replace(state, planted=payload["kind"], barred=tuple(payload["barred"])), payload
+            )
         case "claim":
             kind = payload.get("annotator_kind", "human")
             return replace(state, status="claimed", annotator=actor, annotator_kind=kind)

@@ -69,7 +69,9 @@ def postgres_schema() -> str:
     script = _TABLES + f"CREATE OR REPLACE FUNCTION refuse() RETURNS trigger AS $$ {body} $$ LANGUAGE plpgsql;\n"
 
     def trigger(name: str, when: str, table: str, each: str, said: str) -> str:
-        return f"CREATE OR REPLACE TRIGGER {name} {when} ON {table} FOR EACH {each} EXECUTE FUNCTION refuse('{said}');\n"
+        return (
+            f"CREATE OR REPLACE TRIGGER {name} {when} ON {table} FOR EACH {each} EXECUTE FUNCTION refuse('{said}');\n"
+        )
 
     final = "events are append-only"
     script += trigger("events_are_final", "BEFORE UPDATE", "events", f"ROW WHEN ({_FORBIDDEN_UPDATE})", final)

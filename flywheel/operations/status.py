@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from flywheel.corrections.stores import open_store
 from flywheel.corrections.released import summary
+from flywheel.corrections.stores import open_store
 from flywheel.lake import Lake
 from flywheel.promotion.pointer import serving
 from flywheel.report.facts import STAGES

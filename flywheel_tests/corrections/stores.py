@@ -5,7 +5,12 @@ from typing import Any
 from flywheel.corrections.events import EventStore
 from flywheel.corrections.states import Event
 
-FIX: dict[str, Any] = {"first_bad_message_index": 1, "messages": [], "trainable_indices": [1], "suffix_mode": "truncated"}
+FIX: dict[str, Any] = {
+    "first_bad_message_index": 1,
+    "messages": [],
+    "trainable_indices": [1],
+    "suffix_mode": "truncated",
+}
 CLEAN = ("check", "system", {"problems": []})
 
 
@@ -15,7 +20,15 @@ def play(store: EventStore, batch: str, item_id: str, *steps: tuple) -> None:
         store.append(batch, Event(item_id, step[0], step[1], step[2] if len(step) > 2 else {}))
 
 
-def accept(store: EventStore, batch: str, item_id: str, annotator: str = "ann", reviewer: str = "rob", fix: Any = None) -> None:
+def accept(
+    store: EventStore, batch: str, item_id: str, annotator: str = "ann", reviewer: str = "rob", fix: Any = None
+) -> None:
     """Annotate, review, accept."""
-    steps = (("claim", annotator), ("submit", annotator, fix or FIX), CLEAN, ("start_review", reviewer), ("accept", reviewer))
+    steps = (
+        ("claim", annotator),
+        ("submit", annotator, fix or FIX),
+        CLEAN,
+        ("start_review", reviewer),
+        ("accept", reviewer),
+    )
     play(store, batch, item_id, *steps)
