@@ -5,7 +5,7 @@ The database refuses the same by constraints (tables.py); here the answer is a s
 
 from typing import NamedTuple
 
-from flywheel.corrections.batches import is_closed
+from flywheel.corrections.batches import is_closed, opening
 from flywheel.corrections.database import Connection
 from flywheel.corrections.log import BATCH, events_of, insert, last_sequence
 from flywheel.corrections.states import OPEN, Event, apply, check, fold
@@ -48,7 +48,10 @@ def lot_is_closed(connection: Connection, batch: str) -> bool:
 
 
 def take_role(connection: Connection, batch: str, event: Event, role: str) -> None:
-    """Record the actor's role on the item, and bar them from annotating its twin; raises FlywheelError for a second role."""
+    """Record the actor's role on the item, and bar them from its twin; raises FlywheelError for a second role.
+
+    Whoever has seen one item cannot annotate its twin; whoever annotated one gets no role on the other at all.
+    """
     asked = "SELECT role FROM roles WHERE item_id = ? AND actor = ?"
     known = connection.execute(asked, (event.item_id, event.actor)).fetchone()
     if known is not None and known[0] != role:
@@ -64,6 +67,10 @@ def take_role(connection: Connection, batch: str, event: Event, role: str) -> No
     connection.execute("INSERT INTO roles VALUES (?, ?, ?)", (event.item_id, event.actor, role))
     for twin in twins(connection, batch, event.item_id):
         bar(connection, twin.item_id, event.actor, "annotator")
+        # Who annotated one would judge the other by their own answer. Two people cannot afford that.
+        if role == "annotator" and opening(connection, batch)["qa_mode"] != "two":
+            for other in ("reviewer", "adjudicator", "auditor"):
+                bar(connection, twin.item_id, event.actor, other)
 
 
 def bar(connection: Connection, item_id: str, actor: str, role: str) -> None:
