@@ -76,6 +76,7 @@ class EventStore:
             log.insert(connection, batch, stamped, None if role == "system" else role)
             if event.kind == "report_privacy":
                 guard.report_twins(connection, batch, stamped)
+                connection.execute("DELETE FROM drafts WHERE item_id = ?", (event.item_id,))
             if event.kind in _ENDS_A_DRAFT:
                 _clear(connection, batch, event.item_id, event.actor)
         return apply(state, stamped)

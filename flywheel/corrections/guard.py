@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from flywheel.corrections.batches import is_closed, opening
 from flywheel.corrections.database import Connection
-from flywheel.corrections.log import BATCH, events_of, insert, last_sequence
+from flywheel.corrections.log import events_of, insert, last_sequence
 from flywheel.corrections.states import OPEN, Event, apply, check, fold
 from flywheel.errors import FlywheelError
 
@@ -43,8 +43,12 @@ def admit(connection: Connection, batch: str, event: Event, after: int | None) -
 
 def lot_is_closed(connection: Connection, batch: str) -> bool:
     """Whether the batch's accepted items are a closed lot that waits for, or has, its audit."""
-    kinds = [event.kind for event in events_of(connection, BATCH, batch) if event.kind in ("close_lot", "reopen_lot")]
-    return bool(kinds) and kinds[-1] == "close_lot"
+    asked = (
+        "SELECT kind FROM events WHERE batch = ? AND item_id = '' AND kind IN ('close_lot', 'reopen_lot')"
+        " ORDER BY sequence DESC LIMIT 1"
+    )
+    last = connection.execute(asked, (batch,)).fetchone()
+    return last is not None and last[0] == "close_lot"
 
 
 def take_role(connection: Connection, batch: str, event: Event, role: str) -> None:

@@ -45,6 +45,11 @@ def corrected_rows(store: EventStore, batch: Batch, items: pl.DataFrame) -> list
     return [_row(by_id[item_id], state, batch) for item_id, state in sorted(accepted.items())]
 
 
+def withdrawn(store: EventStore, batch: Batch) -> list[str]:
+    """Items taken back after they were accepted; what was made of the batch is made again when they change."""
+    return sorted(key for key, state in own_states(store, batch).items() if state.status == "withdrawn")
+
+
 def summary(store: EventStore, batch: Batch) -> dict[str, int]:
     """Items by final state, and how many were returned, disputed or audited."""
     states = own_states(store, batch).values()

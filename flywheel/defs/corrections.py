@@ -10,7 +10,7 @@ from flywheel.corrections.closing import rolled_over
 from flywheel.corrections.effort import effort_rows, effort_table, item_rows, totals, work_of
 from flywheel.corrections.events import EventStore
 from flywheel.corrections.probes import material_of, plant
-from flywheel.corrections.released import closed_batch, corrected_rows, summary
+from flywheel.corrections.released import closed_batch, corrected_rows, summary, withdrawn
 from flywheel.corrections.stores import open_store
 from flywheel.corrections.verdict import Figure, require
 from flywheel.defs.metadata import asset_options, markdown_table
@@ -131,7 +131,7 @@ def corrected_traces(context: dg.AssetExecutionContext, house: House) -> dg.Mate
     batch = closed_batch(store, stage.weekly, stage.workflow)
     rates = pack.settings.rates
     settings = {"batch_version": batch.version, "attempt": batch.attempt, "rates": rates,
-                "quality": pack.settings.quality.model_dump()}  # fmt: skip
+                "quality": pack.settings.quality.model_dump(), "withdrawn": withdrawn(store, batch)}  # fmt: skip
     if done := stage.unchanged(settings):
         return done
     verdict = require(store, batch, pack.settings.quality)
