@@ -156,7 +156,10 @@ class EventStore:
                 continue
             last = max(found[-1].at, drafts.get((item_id, holder), ""), key=_moment)
             if moment - _moment(last) > LEASE:
-                self.append(batch, Event(item_id, "give_back", holder, {"because": "lease expired"}), at=moment)
+                try:
+                    self.append(batch, Event(item_id, "give_back", holder, {"because": "lease expired"}), at=moment)
+                except FlywheelError:  # its holder was faster, or the lot closed over it
+                    continue
                 expired.append(item_id)
         return expired
 
