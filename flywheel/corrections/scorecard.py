@@ -156,5 +156,5 @@ def _chances(totals: dict[str, tuple[int, int]]) -> dict[str, float]:
     raw = []
     for mine, bad in totals.values():
         table = [[bad, mine - bad], [wrong - bad, answers - mine - (wrong - bad)]]
-        raw.append(float(fisher_exact(table, alternative="greater").pvalue))
+        raw.append(float(tuple(fisher_exact(table, alternative="greater"))[1]))
     return dict(zip(totals, holm(raw), strict=True))

@@ -124,7 +124,9 @@ def test_the_deadline_closes_with_what_is_done_and_the_rest_rolls_over(memory: E
     memory.append(batch, Event(ITEMS[29], "claim", "bob"), at=late)
     said = close_due_batches(memory, pack, late).waiting[0].waits_for
     much_later = late + timedelta(days=2)
-    assert close_due_batches(memory, pack, much_later).waiting[0].waits_for == said, "the lot closed over a claimed item"
+    assert close_due_batches(memory, pack, much_later).waiting[0].waits_for == said, (
+        "the lot closed over a claimed item"
+    )
     assert "wait for their audit" in said and len(audits_waiting(memory, batch)) == 10
     with pytest.raises(FlywheelError, match="roll over"):
         memory.append(batch, Event(ITEMS[20], "claim", "ann"))
