@@ -11,7 +11,7 @@ def open_store(settings: Settings, workflow: str) -> EventStore:
 
 def has_store(settings: Settings, workflow: str) -> bool:
     """Whether there is a store to look into; asking makes none."""
-    return settings.qa_store_url is not None or settings.qa_store(workflow).is_file()
+    return bool(settings.qa_store_url) or settings.qa_store(workflow).is_file()
 
 
 def every_store(settings: Settings) -> list[EventStore]:
