@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from flywheel.report import plots
+from flywheel.report import corrections, plots
 from flywheel.report.facts import WeekFacts, success_rows
 from flywheel.report.failures import failures_section
 from flywheel.report.text import escaped as _text
@@ -32,6 +32,7 @@ def render(facts: WeekFacts) -> str:
         _evaluation(facts),
         _stages(facts),
         failures_section(facts),
+        _corrections(facts),
         _training(facts),
         _examples(facts),
     ]
@@ -80,6 +81,19 @@ def _stages(facts: WeekFacts) -> str:
 
     rows: list[list[Any]] = [[s.table, shown(s.rows_in), shown(s.rows_out), shown(s.seconds)] for s in facts.stages]
     return f"<h2>Stages</h2>{_table(['stage', 'rows in', 'rows out', 'seconds'], rows, 3)}"
+
+
+def _corrections(facts: WeekFacts) -> str:
+    quality, checkpoint = facts.tables["correction_quality"], facts.tables["checkpoint"]
+    if not quality.height:
+        return ""
+    measures = [*corrections.quality_rows(quality), *corrections.cost_rows(quality, checkpoint)]
+    people = corrections.effort_rows(facts.tables["correction_effort"])
+    columns = ["person", "role", "items", "active s", "as it is", "changed", "returned", "edits", "cost"]
+    return (
+        f"<h2>Corrections: quality and cost</h2>{_table(['measure', 'value', 'n', 'note'], measures)}"
+        f"{_table(columns, people, 7)}"
+    )
 
 
 def _training(facts: WeekFacts) -> str:
