@@ -185,6 +185,16 @@ class EventStore:
             if all(json.loads(row[0])["attempt"] != attempt for row in done):
                 _insert(connection, batch, Event(_BATCH, "close", "system", {"attempt": attempt}, _now()))  # pyright: ignore[reportArgumentType]
 
+    def export_batch(self, batch: str, manifest_sha256: str) -> None:
+        """Note that a batch was handed to a partner, which freezes it. The same manifest again is nothing."""
+        self._opened(batch)
+        with self._transaction() as connection:
+            done = connection.execute(
+                "SELECT payload FROM events WHERE batch = ? AND kind = 'export'", (batch,)
+            ).fetchall()
+            if all(json.loads(row[0])["manifest_sha256"] != manifest_sha256 for row in done):
+                _insert(connection, batch, Event(_BATCH, "export", "system", {"manifest_sha256": manifest_sha256}, _now()))  # pyright: ignore[reportArgumentType]
+
     def batches(self) -> list[Batch]:
         """All batches ever opened, in order."""
         with self._transaction() as connection:
@@ -198,7 +208,7 @@ class EventStore:
                     "SELECT payload FROM events WHERE batch = ? AND kind = 'close'", (name,)
                 ).fetchall()
                 frozen = connection.execute(
-                    "SELECT 1 FROM events WHERE batch = ? AND item_id != '' LIMIT 1", (name,)
+                    "SELECT 1 FROM events WHERE batch = ? AND (item_id != '' OR kind = 'export') LIMIT 1", (name,)
                 ).fetchone()
                 attempt = max((json.loads(row[0])["attempt"] for row in closed), default=0)
                 found.append(Batch(value["week"], value["workflow"], value["version"], attempt, value["qa_mode"],

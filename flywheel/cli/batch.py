@@ -1,0 +1,174 @@
+"""`flywheel batch`: list and close correction batches, hand one to a partner and take it back, also through Label Studio."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flywheel.cli import app
+from flywheel.errors import FlywheelError
+from flywheel.settings import Settings
+
+batch_app = typer.Typer(help="Correction batches: list, close, hand out, verify, take in.", no_args_is_help=True)
+app.add_typer(batch_app, name="batch")
+label_studio_app = typer.Typer(help="Label Studio projects from a batch, and their answers back.", no_args_is_help=True)
+batch_app.add_typer(label_studio_app, name="label-studio")
+
+WorkflowName = Annotated[str, typer.Argument(help="Name of the workflow pack.")]
+Week = Annotated[str, typer.Argument(help="Monday the week starts on, as in 2026-01-05.")]
+Handed = Annotated[
+    Path, typer.Option("--batch", help="The batch folder as it was handed out.", exists=True, file_okay=False)
+]
+Returned = Annotated[
+    Path, typer.Argument(help="A part, or the folder with all part-NNN folders.", exists=True, file_okay=False)
+]
+
+
+@batch_app.command("list")
+def list_batches(workflow: Annotated[str | None, typer.Option(help="Only this workflow.")] = None) -> None:
+    """One line a batch: week, version, how far it is, and whether it is frozen or closed."""
+    from flywheel.corrections.events import EventStore, batch_id
+    from flywheel.workflows.loader import checked_name, known_workflows
+
+    settings = Settings()
+    names = [checked_name(workflow)] if workflow else known_workflows(settings.workflows())
+    shown = 0
+    for name in names:
+        if not settings.qa_store(name).exists():
+            continue
+        store = EventStore(settings.qa_store(name))
+        for batch in store.batches():
+            states = store.states(batch_id(batch.week, batch.workflow, batch.version))
+            counts = ", ".join(
+                f"{count} {status}" for status, count in sorted(Counter(s.status for s in states.values()).items())
+            )
+            how = "closed" if batch.closed else "frozen, people work on it" if batch.frozen else "open"
+            print(f"{batch.workflow}  {batch.week}  {batch.version[:12]}  {how}  {len(batch.item_ids)} items: {counts}")
+            shown += 1
+    if not shown:
+        print("no batch was opened yet: flywheel run --week MONDAY makes one")
+
+
+@batch_app.command()
+def close(workflow: WorkflowName, week: Week) -> None:
+    """Close a week's batch: nothing more is added, and `learn` may read it. Open items are not lost: they return with a later batch."""
+    from flywheel.corrections.events import batch_id
+
+    store, batch = _store_and_batch(workflow, week)
+    store.close_batch(batch_id(batch.week, batch.workflow, batch.version))
+    states = store.states(batch_id(batch.week, batch.workflow, batch.version)).values()
+    done = sum(state.status in ("accepted", "dropped", "released") for state in states)
+    print(
+        f"closed: {done} of {len(batch.item_ids)} items are done. Next: flywheel run --workflow {workflow} --week {week} --stage learn"
+    )
+
+
+@batch_app.command()
+def export(
+    workflow: WorkflowName,
+    week: Week,
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not hold anything else.")],
+    partner: Annotated[
+        str, typer.Option(help="Short name of who gets it; their people become partner/person.")
+    ] = "partner",
+    partner_key: Annotated[Path | None, typer.Option(help="PEM public key their returns must be signed with.")] = None,
+    due: Annotated[
+        str | None, typer.Option(help="When it is due, ISO 8601; seven days after it was opened by default.")
+    ] = None,
+) -> None:
+    """Hand a week's batch out as a signed folder, and freeze it."""
+    from flywheel.corrections.handoff.export import export as hand_out
+    from flywheel.lake import Lake
+    from flywheel.report.text import visible
+    from flywheel.workflows.loader import checked_name, find_pack
+
+    settings = Settings()
+    store, batch = _store_and_batch(workflow, week)
+    done = hand_out(
+        store, Lake(settings.lake()), find_pack(settings.workflows(), workflow), batch, out, keys=settings.home / "qa" / "keys",
+        partner=checked_name(partner), partner_key=partner_key, due_at=_due(due),
+    )  # fmt: skip
+    print(f"{done.items} items in {out}; the batch is frozen now\nmanifest {done.manifest_sha256}")
+    print(f"key fingerprint {done.fingerprint}\n  -> tell it to the partner by telephone, not beside the folder")
+    for item_id, kinds in done.held_back:
+        print(f"held back: item {visible(item_id)} still holds {', '.join(kinds)}; correct it in the house")
+    for tool, reason in sorted(done.unusable.items()):
+        print(f"no call of {visible(tool)} can pass, on either side: {visible(reason)}")
+
+
+@batch_app.command()
+def verify(
+    returned: Returned,
+    batch: Handed,
+    fingerprint: Annotated[str | None, typer.Option(help="Of the key the batch must be signed with.")] = None,
+) -> None:
+    """Judge a return as the partner does; exit code 0 all accepted, 1 some refused, 3 the return refused, 2 not judged."""
+    from flywheel.corrections.handoff.importing import handed_out
+    from flywheel.corrections.handoff.verify.command import CODES, summary, verify_folder
+
+    verdict = verify_folder(returned, handed_out(batch, fingerprint))
+    print(summary(verdict))
+    raise typer.Exit(CODES[verdict.report["verdict"]])
+
+
+@batch_app.command("import")
+def take_in(returned: Returned, batch: Handed) -> None:
+    """Judge a return and add what is accepted to the store; a second time changes nothing. Exit codes as for verify."""
+    from flywheel.corrections.handoff.importing import import_return
+    from flywheel.corrections.handoff.verify.command import CODES, summary
+    from flywheel.lake import Lake
+
+    settings, handed = Settings(), _own(batch)
+    store, _ = _store_and_batch(str(handed.manifest["workflow"]), str(handed.manifest["week"]))
+    done = import_return(store, Lake(settings.lake()), handed, returned)
+    print(summary(done.verdict))
+    _told(done)
+    raise typer.Exit(CODES[done.verdict.report["verdict"]])
+
+
+def _told(done: Any) -> None:
+    from flywheel.report.text import visible
+
+    print(
+        f"{len(done.submitted)} answers new in the store, {len(done.decided)} decided by the partner, {len(done.unchanged)} known already"
+    )
+    for item_id, why in sorted(done.not_taken.items()):
+        print(f"not taken: item {visible(item_id)}: {visible(why)}")
+
+
+def _own(folder: Path) -> Any:
+    """A batch folder that must be signed with this installation's key."""
+    from flywheel.corrections.handoff.importing import handed_out
+    from flywheel.corrections.handoff.keys import public_pem, signing_key
+    from flywheel.corrections.handoff.verify import ed25519
+
+    key = public_pem(signing_key(Settings().home / "qa" / "keys"))
+    return handed_out(folder, ed25519.fingerprint(ed25519.public_key(key) or b""))
+
+
+def _store_and_batch(workflow: str, week: str) -> tuple[Any, Any]:
+    from flywheel.corrections.events import EventStore
+    from flywheel.workflows.loader import checked_name
+
+    settings = Settings()
+    file = settings.qa_store(checked_name(workflow))
+    store = EventStore(file) if file.exists() else None
+    batch = store.batch_of(week, workflow) if store else None
+    if batch is None:
+        raise FlywheelError("no correction batch was opened", where=f"{workflow}, week {week}",
+                            remedy=f"flywheel run --workflow {workflow} --week {week} --stage collect")  # fmt: skip
+    return store, batch
+
+
+def _due(text: str | None) -> str | None:
+    from datetime import datetime
+
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        raise FlywheelError(
+            f"{text!r} is no date", remedy="write it as 2026-01-12 or 2026-01-12T18:00:00+00:00"
+        ) from None
