@@ -188,12 +188,13 @@ class EventStore:
     def export_batch(self, batch: str, manifest_sha256: str) -> None:
         """Note that a batch was handed to a partner, which freezes it. The same manifest again is nothing."""
         self._opened(batch)
+        note = Event(_BATCH, "export", "system", {"manifest_sha256": manifest_sha256}, _now())  # pyright: ignore[reportArgumentType]
         with self._transaction() as connection:
             done = connection.execute(
                 "SELECT payload FROM events WHERE batch = ? AND kind = 'export'", (batch,)
             ).fetchall()
             if all(json.loads(row[0])["manifest_sha256"] != manifest_sha256 for row in done):
-                _insert(connection, batch, Event(_BATCH, "export", "system", {"manifest_sha256": manifest_sha256}, _now()))  # pyright: ignore[reportArgumentType]
+                _insert(connection, batch, note)
 
     def batches(self) -> list[Batch]:
         """All batches ever opened, in order."""

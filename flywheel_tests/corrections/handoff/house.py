@@ -38,7 +38,11 @@ class House(NamedTuple):
 def call(name: str, arguments: Any, call_id: str = "call_0") -> dict[str, Any]:
     text = arguments if isinstance(arguments, str) else canonical_json(arguments)
     function = {"name": name, "arguments": text}
-    return {"role": "assistant", "content": None, "tool_calls": [{"id": call_id, "type": "function", "function": function}]}
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": call_id, "type": "function", "function": function}],
+    }
 
 
 def run(number: int) -> list[dict[str, Any]]:

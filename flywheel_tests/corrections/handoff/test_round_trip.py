@@ -78,7 +78,9 @@ def test_both_sides_write_the_same_report_and_the_import_takes_the_rest(house: H
     assert {key for key, state in states.items() if state.status == "accepted"} == set(report["accepted_items"])
     assert {state.status for key, state in states.items() if key not in report["accepted_items"]} == {"queued"}
     assert (states["item00"].annotator, states["item00"].reviewer) == ("acme/ann", "acme/rob")
-    assert (states["item02"].proposal or {})["messages"][2]["tool_calls"][0]["function"]["arguments"].endswith('"too_slow"}')
+    assert (states["item02"].proposal or {})["messages"][2]["tool_calls"][0]["function"]["arguments"].endswith(
+        '"too_slow"}'
+    )
 
 
 def test_importing_again_changes_nothing_and_refused_items_come_again(house: House):
@@ -132,8 +134,12 @@ def test_exporting_freezes_the_batch_and_again_gives_the_same_bytes(house: House
     events = house.store.verify_chain()
     again = hand_out(house.store, house.lake, house.pack, tmp_path)
     assert again.manifest_sha256 == house.exported.manifest_sha256 and house.store.verify_chain() == events
-    assert before == {file.relative_to(house.folder): file.read_bytes() for file in house.folder.rglob("*") if file.is_file()}
-    opened = house.store.open_batch(week="2026-01-05", workflow="support_desk", version="v2", item_ids=[], qa_mode="three")
+    assert before == {
+        file.relative_to(house.folder): file.read_bytes() for file in house.folder.rglob("*") if file.is_file()
+    }
+    opened = house.store.open_batch(
+        week="2026-01-05", workflow="support_desk", version="v2", item_ids=[], qa_mode="three"
+    )
     assert opened == BATCH
     assert (tmp_path / "qa" / "keys" / "batch_signing_key.pem").stat().st_mode & 0o777 == 0o600
     manifest = json.loads((house.folder / "manifest.json").read_text())
@@ -180,7 +186,10 @@ def test_what_the_house_already_did_stands_and_is_told_by_item(house: House):
 
 def test_the_partners_dispute_and_adjudication_follow(house: House):
     it = items(house)
-    settled = [decision("item00", verdict="dispute"), decision("item00", actor_ref="joy", role="adjudicator", note="ann is right")]
+    settled = [
+        decision("item00", verdict="dispute"),
+        decision("item00", actor_ref="joy", role="adjudicator", note="ann is right"),
+    ]
     part(house, [correction(it[0]), correction(it[1]), correction(it[2])],
          decisions=[*settled, decision("item01", verdict="dispute"), decision("item02", verdict="return")])  # fmt: skip
     done = import_return(house.store, house.lake, handed_out(house.folder), house.returns)
@@ -198,7 +207,9 @@ def test_the_commands(tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(SUPPORT_DESK, tmp_path / "workflows" / "support_desk")
     house = build(tmp_path, pack)
     shutil.rmtree(house.folder)
-    told = CliRunner().invoke(app, ["batch", "export", "support_desk", "2026-01-05", "--out", str(house.folder), "--partner", "acme"])
+    told = CliRunner().invoke(
+        app, ["batch", "export", "support_desk", "2026-01-05", "--out", str(house.folder), "--partner", "acme"]
+    )
     assert told.exit_code == 0 and "12 items" in told.output and house.exported.fingerprint in told.output, told.output
     it = items(house)
     part(house, [correction(it[0])], decisions=[decision("item00")])
