@@ -172,3 +172,50 @@ def _due(text: str | None) -> str | None:
         raise FlywheelError(
             f"{text!r} is no date", remedy="write it as 2026-01-12 or 2026-01-12T18:00:00+00:00"
         ) from None
+
+
+@label_studio_app.command("export")
+def label_studio_export(
+    batch: Annotated[Path, typer.Argument(help="The batch folder as it was handed out.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not hold anything else.")],
+) -> None:
+    """Make Label Studio projects of a batch: one for each tool and failure cluster, filled with what the model did."""
+    from flywheel.corrections.handoff.importing import handed_out
+    from flywheel.corrections.label_studio.projects import write_projects
+
+    for folder, tasks in write_projects(handed_out(batch), out):
+        print(f"{folder}: {tasks} tasks")
+    print(
+        "for each: make a project, paste config.xml as its labelling interface, import tasks.json, and turn predictions on;"
+    )
+    print(
+        "then export it in the format JSON: flywheel batch label-studio import EXPORT.json ... --batch BATCH --part FOLDER"
+    )
+
+
+@label_studio_app.command("import")
+def label_studio_import(
+    exports: Annotated[
+        list[Path], typer.Argument(help="Exports of the projects, in the format JSON.", exists=True, dir_okay=False)
+    ],
+    batch: Handed,
+    part: Annotated[Path, typer.Option(help="Folder of the part to write, as in returns/part-001.")],
+    number: Annotated[int, typer.Option(help="Number of the part.", min=1)] = 1,
+) -> None:
+    """Read Label Studio's exports as pass 1, judge them like any return, and add what is accepted to the store."""
+    from flywheel.corrections.label_studio.answers import read_exports, write_part
+    from flywheel.report.text import visible
+
+    handed = _own(batch)
+    answers = read_exports(exports, handed)
+    write_part(answers, handed, part, number=number)
+    print(
+        f"{len(answers.corrections)} corrections, {len(answers.unfixable)} unfixable, {answers.unanswered} tasks without an answer"
+    )
+    for one in answers.refused:
+        print(
+            f"refused: item {visible(one['item_id'])}, {visible(one['path'])}: got {visible(one['got'])}, expected {visible(one['expected'])}"
+        )
+    if answers.refused:
+        print(f"details: {part / 'form_rejections.json'}")
+    take_in(part, batch)

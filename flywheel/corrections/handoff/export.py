@@ -3,6 +3,7 @@
 Exporting again gives the same bytes, signature included (Ed25519 is deterministic), and changes nothing.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -20,11 +21,12 @@ from flywheel.corrections.handoff.readme import readme
 from flywheel.corrections.handoff.verify import ITEM_SCHEMA, ed25519
 from flywheel.corrections.handoff.verify.personal import found_in, texts_of
 from flywheel.corrections.handoff.verify.schema import problem_of
-from flywheel.corrections.handoff.verify.strict import canonical, pretty, sha256, sha256_of
+from flywheel.corrections.handoff.verify.strict import pretty, sha256, sha256_of
 from flywheel.corrections.handoff.zipapp import verify_zipapp
 from flywheel.corrections.items import Item, batch_items
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
+from flywheel.toolcalls.arguments import canonical_json
 from flywheel.toolcalls.schema_check import schema_problem
 from flywheel.workflows.pack import Pack
 
@@ -109,7 +111,7 @@ def _clean(items: list[Item]) -> tuple[list[Item], list[tuple[str, list[str]]]]:
 
 def _files(items: list[Item], pack: Pack) -> tuple[dict[str, bytes], dict[str, str]]:
     files = {
-        "items.jsonl": "".join(canonical(item_row(item)) + "\n" for item in items).encode(),
+        "items.jsonl": "".join(canonical_json(item_row(item)) + "\n" for item in items).encode(),
         "guidelines/guidelines.md": pack.guidelines.encode(),
         "README.md": readme(pack.name).encode(),
         "verify.pyz": verify_zipapp(),
@@ -122,9 +124,14 @@ def _files(items: list[Item], pack: Pack) -> tuple[dict[str, bytes], dict[str, s
             for tool in tools
             if (problem := _problem(tool["function"].get("parameters")))
         }
-        files[f"tools/{sha256_of(tools)}.json"] = pretty({"tools": tools, "unusable": wrong})
+        files[f"tools/{sha256_of(tools)}.json"] = _in_order({"tools": tools, "unusable": wrong})
         unusable |= wrong
     return files, unusable
+
+
+def _in_order(value: dict[str, Any]) -> bytes:
+    """Keys as they are: the order of a tool's arguments is the order of the form."""
+    return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode()
 
 
 def _problem(parameters: Any) -> str | None:

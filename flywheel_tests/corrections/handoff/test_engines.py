@@ -34,6 +34,7 @@ PINNED = [
     ({"pattern": r"^\s$"}, '"\\ufeff"', True), ({"pattern": r"^\s$"}, '"\\u0085"', False), ({"pattern": "^.$"}, '"\\r"', True),
     ({"pattern": "^.$"}, '"\\n"', False), ({"pattern": r"^[^\d]$"}, '"\u0663"', True), ({"pattern": "^(a+)+$"}, f'"{"a" * 40}!"', False),
     ({"pattern": r"^(?=.*\d)(?!.*x).{3}$"}, '"ab1"', True), ({"pattern": r"^(?=.*\d)(?!.*x).{3}$"}, '"xb1"', False),
+    ({"pattern": r"(?=.)\d"}, '"\u0663"', True), ({"pattern": r"(?=.)^\s"}, '"\\ufeff"', False), ({"pattern": r"^(?!x)\w$"}, '"é"', True),
     ({"pattern": r"^(?<=)b|(?<!a)c"}, '"ac"', False), ({"format": "email"}, '"none"', True), ({"type": "integer"}, "1.0", True),
     ({"type": "integer"}, "1e300", True), ({"const": 1}, "true", False), ({"const": 1}, "1.0", True), ({"enum": [[1]]}, "[true]", False),
     ({"uniqueItems": True}, "[1, true]", True), ({"uniqueItems": True}, '[{"a": 1}, {"a": 1.0}]', False),

@@ -60,6 +60,9 @@ def parse(pattern: str) -> Node:
         raise UnsupportedPattern(f"longer than {MAXIMUM_LENGTH} characters")
     parser = _Parser(pattern)
     node = parser.choice()
+    if parser.looks:  # the form's engine then reads \\d, \\w and \\s of any script, unlike in all other patterns
+        parser = _Parser(pattern, _ANY_SCRIPT)
+        node = parser.choice()
     if parser.place < len(pattern):
         raise UnsupportedPattern(f"an unopened ) at {parser.place}")
     return node
@@ -75,8 +78,9 @@ def is_word(character: str) -> bool:
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
-        self.text, self.place, self.groups = text, 0, 0
+    def __init__(self, text: str, shorthand: "dict[str, Test] | None" = None) -> None:
+        self.text, self.place, self.groups, self.looks = text, 0, 0, False
+        self._shorthand = shorthand or _SHORTHAND
 
     def _peek(self) -> str:
         return self.text[self.place : self.place + 1]
@@ -164,7 +168,7 @@ class _Parser:
             ("?<!", True, True),
         ):
             if self._take(opening):
-                look = Node("look", negative=negative, behind=behind)
+                look, self.looks = Node("look", negative=negative, behind=behind), True
                 break
         if look is None and not self._take("?:") and self._peek() == "?":
             named = re.compile(r"\?<[A-Za-z_][A-Za-z0-9_]*>").match(self.text, self.place)
@@ -185,7 +189,7 @@ class _Parser:
     def _escaped(self) -> tuple[Test, str | None]:
         """What an escape stands for: a test, and the character when it is a single one."""
         character = self._next()
-        shorthand = _SHORTHAND.get(character)
+        shorthand = self._shorthand.get(character)
         if shorthand:
             return shorthand, None
         if character in "pP":
@@ -258,4 +262,13 @@ _SHORTHAND: dict[str, Test] = {
     "W": lambda c: c not in _WORD,
     "s": lambda c: c in _SPACES,
     "S": lambda c: c not in _SPACES,
+}
+_WHITE_SPACE = (_SPACES - {"\ufeff"}) | {"\x85"}
+_ANY_SCRIPT: dict[str, Test] = {
+    "d": lambda c: unicodedata.category(c) == "Nd",
+    "D": lambda c: unicodedata.category(c) != "Nd",
+    "w": is_word,
+    "W": lambda c: not is_word(c),
+    "s": lambda c: c in _WHITE_SPACE,
+    "S": lambda c: c not in _WHITE_SPACE,
 }

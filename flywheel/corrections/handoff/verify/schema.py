@@ -43,7 +43,8 @@ def problem_of(schema: Any) -> str | None:
         found = next(_unsupported(schema, dialect == _DIALECTS[1]), None)
         if found is None:
             # Without formats: Python's own idea of a regular expression is not asked.
-            validators.validator_for(schema, default=_HOUSE).check_schema(schema, format_checker=_NO_FORMATS)
+            checker: Any = validators.validator_for(schema, default=_HOUSE)
+            checker.check_schema(schema, format_checker=_NO_FORMATS)
         return found
     except SchemaError as error:
         return f"invalid JSON Schema: {error.message[:200]}"
