@@ -115,11 +115,11 @@ def verify(
 @batch_app.command("import")
 def take_in(returned: Returned, batch: Handed) -> None:
     """Judge a return and add what is accepted to the store; a second time changes nothing. Exit codes as for verify."""
-    from flywheel.corrections.handoff.importing import import_return
+    from flywheel.corrections.handoff.importing import handed_out, import_return
     from flywheel.corrections.handoff.verify.command import CODES, summary
     from flywheel.lake import Lake
 
-    settings, handed = Settings(), _own(batch)
+    settings, handed = Settings(), handed_out(batch)
     store, _ = _store_and_batch(str(handed.manifest["workflow"]), str(handed.manifest["week"]))
     done = import_return(store, Lake(settings.lake()), handed, returned)
     print(summary(done.verdict))
@@ -135,16 +135,6 @@ def _told(done: Any) -> None:
     )
     for item_id, why in sorted(done.not_taken.items()):
         print(f"not taken: item {visible(item_id)}: {visible(why)}")
-
-
-def _own(folder: Path) -> Any:
-    """A batch folder that must be signed with this installation's key."""
-    from flywheel.corrections.handoff.importing import handed_out
-    from flywheel.corrections.handoff.keys import public_pem, signing_key
-    from flywheel.corrections.handoff.verify import ed25519
-
-    key = public_pem(signing_key(Settings().home / "qa" / "keys"))
-    return handed_out(folder, ed25519.fingerprint(ed25519.public_key(key) or b""))
 
 
 def _store_and_batch(workflow: str, week: str) -> tuple[Any, Any]:
@@ -203,10 +193,11 @@ def label_studio_import(
     number: Annotated[int, typer.Option(help="Number of the part.", min=1)] = 1,
 ) -> None:
     """Read Label Studio's exports as pass 1, judge them like any return, and add what is accepted to the store."""
+    from flywheel.corrections.handoff.importing import handed_out
     from flywheel.corrections.label_studio.answers import read_exports, write_part
     from flywheel.report.text import visible
 
-    handed = _own(batch)
+    handed = handed_out(batch)
     answers = read_exports(exports, handed)
     write_part(answers, handed, part, number=number)
     print(

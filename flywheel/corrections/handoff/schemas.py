@@ -18,7 +18,7 @@ UNFIXABLE_CODES = ("no_ground_truth", "tool_bug", "policy_gap", "not_a_failure")
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 200}
 _NOTE = {"type": "string", "maxLength": 10_000}
 _HASH = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_ACTOR = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$",
+_ACTOR = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
           "description": "A pseudonym that stays the same for one person, never a name."}  # fmt: skip
 _TIME = {"type": "string", "maxLength": 40, "description": "ISO 8601 with a zone, as in 2026-01-07T09:30:00+00:00."}
 

@@ -14,7 +14,7 @@ import sys
 if sys.version_info < (3, 11):
     sys.exit("verify.pyz needs Python 3.11 or newer")
 try:
-    import jsonschema  # noqa: F401
+    import jsonschema, referencing  # noqa: E401, F401
 except ImportError:
     print("verify.pyz needs one package: python -m pip install 'jsonschema>=4.18'", file=sys.stderr)
     sys.exit(2)
@@ -25,14 +25,14 @@ sys.exit(main())
 
 
 def verify_zipapp() -> bytes:
-    """The zipapp's bytes: a shebang line and an archive with sorted names and fixed dates."""
+    """The zipapp's bytes: a shebang line and an archive with sorted names and fixed dates, not compressed, as zlib's output may change."""
     folder = Path(verify.__file__).parent
     sources = {f"{PACKAGE}/{file.name}": file.read_text(encoding="utf-8") for file in folder.glob("*.py")}
     sources["__main__.py"] = _MAIN
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(sources):
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            entry.external_attr = 0o644 << 16
             archive.writestr(entry, sources[name])
     return b"#!/usr/bin/env python3\n" + packed.getvalue()

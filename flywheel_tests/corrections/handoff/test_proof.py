@@ -163,6 +163,21 @@ def test_hostile_names_and_links_in_a_return_refuse_its_part(house: House, tmp_p
     assert [one["rule_id"] for one in report["findings"]] == ["V16"] and "secret" not in json.dumps(report["findings"])
 
 
+def test_a_report_never_goes_through_a_link_that_the_sender_left(house: House, tmp_path: Path):
+    part(house, [])
+    (tmp_path / "precious").write_text("mine")
+    for name in ("rejection.json", "acceptance.json"):
+        os.symlink(tmp_path / "precious", house.returns / name)
+    verify_folder(house.returns, load_batch(house.folder))
+    assert (tmp_path / "precious").read_text() == "mine" and not (house.returns / "acceptance.json").is_symlink()
+
+
+def test_without_jsonschema_the_zipapp_says_what_it_needs(house: House, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    ended = zipapp(house, "returns", "--batch", "batch", site=tmp_path / "empty")
+    assert ended.returncode == 2 and "pip install" in ended.stderr and "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [

@@ -57,6 +57,10 @@ CASES = [
     ({}, []),
     ({"patch": [{"op": "remove", "path": "/4"}]}, ["V06"]),
     ({"patch": [{"op": "remove", "path": "/9"}]}, ["V06"]),
+    ({"patch": [{"op": "replace", "path": "/2", "value": {"tool_calls": 1}}], "resulting_messages": None}, ["V06"]),
+    ({"patch": [{"op": "replace", "path": "", "value": 1}], "resulting_messages": None}, ["V06"]),
+    ({"failure_code": "ask jo@mail.org"}, ["V09"]),
+    ({"actor_ref": "jo@mail.org"}, ["V15"]),
     ({"submitted_at": "2099-01-07T13:00:01+00:00"}, ["V12"]),
     ({"submitted_at": "2099-01-07T08:59:00+00:00"}, ["V12"]),
     ({"started_at": "2001-01-07T09:00:00+00:00"}, ["V12"]),
@@ -76,7 +80,8 @@ CASES = [
 
 @pytest.mark.parametrize(("changes", "rules"), CASES)
 def test_one_thing_wrong_breaks_one_rule(house: House, changes: dict, rules: list[str]):
-    assert [rule for rule, _ in found(house, [correction(items(house)[0], **changes)])] == rules
+    row = {key: value for key, value in correction(items(house)[0], **changes).items() if value is not None}
+    assert [rule for rule, _ in found(house, [row])] == rules
 
 
 WRITTEN = [
@@ -122,6 +127,7 @@ def test_a_decision_about_an_earlier_answer_does_not_accept_the_new_one(house: H
     accepted = verify_folder(house.returns, load_batch(house.folder)).accepted
     assert accepted[0].decisions == [] and len(accepted[0].everyone) == 1
     assert found(house, [row], decisions=[decision("ghost")])[0][0] == "V03"
+    assert found(house, [row], decisions=[decision("item00", note="as jo@mail.org said")]) == [("V09", "note")]
 
 
 def test_a_complete_return_needs_every_item_and_its_attestation(house: House):

@@ -27,8 +27,17 @@ def refund(number: int, arguments: dict[str, Any]) -> list[dict[str, Any]]:
             {"role": "tool", "tool_call_id": "call_0", "content": '{"error":"BAD"}'}, {"role": "assistant", "content": "Done."}]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, pack: Pack) -> House:
+    return _house(tmp_path_factory.mktemp("shared"), pack)
+
+
 @pytest.fixture
 def house(tmp_path: Path, pack: Pack) -> House:
+    return _house(tmp_path, pack)
+
+
+def _house(tmp_path: Path, pack: Pack) -> House:
     """The batch that was in the real server: four tools and clusters."""
     table = rows(pack, 8)
     for number, cluster, messages in (
@@ -133,9 +142,9 @@ def _choose(annotation: dict[str, Any], control: str, value: str) -> None:
         ("item07", lambda one: _set(one, "other_arguments", "[1]"), ("other_arguments", "[1]")),
     ],
 )
-def test_what_does_not_fit_is_refused_by_item(house: House, item: str, change: Any, said: tuple[str, str]):
-    batch = handed_out(house.folder)
-    answers = read_exports([export(house, batch, lambda name, one: change(one) if name == item else None)], batch)
+def test_what_does_not_fit_is_refused_by_item(shared: House, item: str, change: Any, said: tuple[str, str]):
+    batch = handed_out(shared.folder)
+    answers = read_exports([export(shared, batch, lambda name, one: change(one) if name == item else None)], batch)
     (found,) = [one for one in answers.refused if one["item_id"] == item]
     assert (found["rule_id"], found["path"], found["got"]) == ("V22", *said) and found["fix_hint"]
 
@@ -155,14 +164,14 @@ def test_an_empty_field_is_no_argument_and_a_cancelled_annotation_no_answer(hous
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"id": 1}]', "[" * 100_000])
-def test_another_format_is_told(house: House, text: str):
-    file = house.returns / "export.json"
+def test_another_format_is_told(shared: House, text: str):
+    file = shared.returns / "export.json"
     file.write_text(text)
     with pytest.raises(FlywheelError, match="JSON|export"):
-        read_exports([file], handed_out(house.folder))
+        read_exports([file], handed_out(shared.folder))
     file.write_text(EXPORT.read_text())
     with pytest.raises(FlywheelError, match="a task of another batch"):
-        read_exports([file], handed_out(house.folder))
+        read_exports([file], handed_out(shared.folder))
 
 
 ROOT = {"type": "object", "properties": {"a": {"$ref": "#/$defs/size"}, "b": {"anyOf": [{"$ref": "#/$defs/size"}, {"type": "null"}]}},

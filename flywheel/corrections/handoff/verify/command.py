@@ -11,7 +11,7 @@ from typing import Any
 
 from . import RETURN_SCHEMA
 from .batch import Batch, BatchProblem, load_batch
-from .folder import lines
+from .folder import lines, write
 from .judge import Verdict, judge
 from .strict import pretty, sha256
 
@@ -36,7 +36,7 @@ def verify_folder(returned: Path, batch: Batch, out: Path | None = None) -> Verd
     accepted = verdict.report["verdict"] == "accepted"
     target = out or returned
     (target / ("rejection.json" if accepted else "acceptance.json")).unlink(missing_ok=True)
-    (target / ("acceptance.json" if accepted else "rejection.json")).write_bytes(pretty(verdict.report))
+    write(target, "acceptance.json" if accepted else "rejection.json", pretty(verdict.report))
     return verdict
 
 
@@ -50,7 +50,7 @@ def seal(part: Path, batch: Batch, number: int, complete: bool) -> dict[str, Any
             files[name] = {"sha256": sha256(data), "bytes": len(data), "rows": rows}
     manifest = {"schema_version": RETURN_SCHEMA, "batch_id": batch.manifest["batch_id"], "parent_batch_sha256": batch.sha256,
                 "part": number, "complete": complete, "files": files}  # fmt: skip
-    (part / "manifest.json").write_bytes(pretty(manifest))
+    write(part, "manifest.json", pretty(manifest))
     return manifest
 
 

@@ -8,7 +8,7 @@ from .batch import Batch, Item
 from .patch import PatchError, apply_patch
 from .personal import added, masked, texts_of
 from .rules import finding
-from .schema import check_arguments
+from .schema import check_arguments, check_value
 from .strict import canonical
 
 SHORTEST, LONGEST = timedelta(seconds=5), timedelta(hours=4)
@@ -36,6 +36,10 @@ def judge_correction(row: dict[str, Any], item: Item, batch: Batch) -> Iterator[
         yield finding("V06", path="patch", got=str(error))
         return
     index = row["first_bad_message_index"]
+    form = check_value(batch.schemas["correction"]["properties"]["resulting_messages"], messages)
+    if form:
+        yield finding("V06", path=f"patch gives {form[0].path}".rstrip(), got=form[0].got, expected=form[0].expected)
+        return
     if wrong := _misplaced(row, item, messages):
         yield wrong
         return
@@ -160,7 +164,8 @@ def _pairs(messages: list[dict[str, Any]], index: int) -> Iterator[Finding]:
 
 def _personal(row: dict[str, Any], item: Item, written: list[dict[str, Any]]) -> Iterator[Finding]:
     known = [*texts_of(item.messages), canonical(item.tools)]
-    for kind, value in added([*texts_of(written), row.get("rationale") or ""], known):
+    free = [row.get(name) or "" for name in ("rationale", "failure_code", "client_version")]
+    for kind, value in added([*texts_of(written), *free], known):
         yield finding(
             "V09", path="resulting_messages", got=masked(kind, value), expected="nothing that the run does not hold"
         )

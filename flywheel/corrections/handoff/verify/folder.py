@@ -1,4 +1,4 @@
-"""Reading a folder that somebody else made: only declared names, only regular files inside it, bounded sizes.
+"""Reading (and answering into) a folder that somebody else made: only declared names, only regular files inside it, bounded sizes.
 
 A manifest is written by others: a name that climbs (`../`), is absolute, goes through a link or hides is refused, not read.
 """
@@ -23,7 +23,7 @@ class Unreadable(ValueError):
 
 def checked(name: object) -> str:
     """The name, or HostileName."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.endswith("\n"):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise HostileName("a file name here is relative, of letters, digits, . _ - and at most three folders deep")
     return name
 
@@ -51,6 +51,15 @@ def read(root: Path, name: str, *, limit: int = MAXIMUM_BYTES) -> bytes:
     if len(data) > limit:
         raise Unreadable(f"{name} is larger than {limit:,} bytes")
     return data
+
+
+def write(folder: Path, name: str, data: bytes) -> None:
+    """Write a file whole; a link of that name, which the sender may have left there, is replaced and not followed."""
+    partial = folder / f".{name}.{os.getpid()}"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    os.replace(partial, folder / name)
 
 
 def lines(data: bytes) -> list[bytes]:

@@ -143,10 +143,11 @@ def _judged(answer: Answer, batch: Batch) -> list[dict[str, Any]]:
         found = list(judge_correction(answer.row, item, batch))
     else:
         found = list(judge_work(answer.row, item, batch))
-        for kind, value in added([answer.row["note"]], texts_of(item.messages)):
-            found.append(
-                finding("V09", path="note", got=masked(kind, value), expected="nothing that the run does not hold")
-            )
+    notes = [answer.row.get("note", "")]
+    for decision in answer.decisions:
+        notes += [decision.get("note", ""), *decision.get("reason_codes", [])]
+    for kind, value in added(notes, texts_of(item.messages)):
+        found.append(finding("V09", path="note", got=masked(kind, value), expected="nothing the run does not hold"))
     found += _roles(answer)
     if answer.decisions and answer.decisions[-1]["verdict"] == "return":
         found.append(finding("V21", path="decisions.jsonl", got="return", expected="accept or dispute"))
@@ -206,6 +207,7 @@ def _report(
         "batch_sha256": batch.sha256,
         "verdict": "rejected" if reasons else "accepted_in_part" if refusing else "accepted",
         "reasons": reasons,
+        "resubmit_by": batch.manifest["due_at"],
         "qa_plan": batch.manifest["qa_plan"],
         "parts": [{"part": part.name, "number": part.number, "sha256": part.sha256, "complete": part.complete,
                    "verdict": "rejected" if _distrusted(part) or reasons else "read"} for part in parts],
