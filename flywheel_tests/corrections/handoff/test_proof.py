@@ -18,12 +18,17 @@ from flywheel.corrections.handoff.verify.folder import HostileName, Unreadable, 
 from flywheel.corrections.handoff.verify.strict import merkle_root
 from flywheel.errors import FlywheelError
 from flywheel.workflows.pack import Pack
-from flywheel_tests.corrections.handoff.house import House, bare_path, build, correction, items, part, zipapp
+from flywheel_tests.corrections.handoff.house import House, bare_path, build, copied, correction, items, part, zipapp
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, pack: Pack) -> House:
+    return build(tmp_path_factory.mktemp("built"), pack, count=3)
 
 
 @pytest.fixture
-def house(tmp_path: Path, pack: Pack) -> House:
-    return build(tmp_path, pack, count=3)
+def house(tmp_path: Path, built: House) -> House:
+    return copied(built, tmp_path)
 
 
 def raw(key: Ed25519PrivateKey) -> bytes:

@@ -20,6 +20,7 @@ from flywheel_tests.corrections.handoff.house import (
     bare_path,
     batch_of,
     build,
+    copied,
     correction,
     decision,
     hand_out,
@@ -34,9 +35,14 @@ PATCH = [{"op": "replace", "path": "/2/tool_calls/0/function/arguments", "value"
          {"op": "remove", "path": "/4"}, {"op": "remove", "path": "/3"}]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, pack: Pack) -> House:
+    return build(tmp_path_factory.mktemp("built"), pack)
+
+
 @pytest.fixture
-def house(tmp_path: Path, pack: Pack) -> House:
-    return build(tmp_path, pack)
+def house(tmp_path: Path, built: House) -> House:
+    return copied(built, tmp_path)
 
 
 def mistakes(house: House) -> Path:
