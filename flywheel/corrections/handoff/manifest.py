@@ -41,7 +41,7 @@ def qa_plan(qa_mode: str, items: int) -> dict[str, Any]:
         "defect_classes": {
             kind: [number for number, rule in RULES.items() if rule.severity == kind] for kind in severities
         },
-        "gold": "some items are planted; how many and which is not told",
+        "gold": "items with a known answer may be among the others; how many and which is not told",
     }
 
 

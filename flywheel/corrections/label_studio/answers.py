@@ -10,7 +10,7 @@ from flywheel.corrections.handoff.verify import CORRECTION_SCHEMA, UNFIXABLE_SCH
 from flywheel.corrections.handoff.verify.batch import Batch, Item
 from flywheel.corrections.handoff.verify.command import seal
 from flywheel.corrections.handoff.verify.rules import finding
-from flywheel.corrections.handoff.verify.strict import NotStrict, canonical, parse, pretty
+from flywheel.corrections.handoff.verify.strict import NotStrict, canonical, parse, pretty, sha256_of
 from flywheel.corrections.label_studio.form import Unfit, arguments_of, first_call, value_of
 from flywheel.corrections.label_studio.projects import REPLY, UNFIXABLE, fields_of_item, suspected_tool
 from flywheel.errors import FlywheelError
@@ -111,7 +111,9 @@ def _given(annotation: dict[str, Any]) -> dict[str, list[str]]:
     """Control name -> its texts or choices."""
     given: dict[str, list[str]] = {}
     for result in annotation.get("result") or []:
-        value = result.get("value") or {}
+        value = result.get("value") if isinstance(result, dict) else None
+        if not isinstance(value, dict):
+            continue  # relations and other things a person may have drawn
         texts = value.get("choices") or value.get("text") or []
         given.setdefault(str(result.get("from_name")), []).extend(
             [texts] if isinstance(texts, str) else map(str, texts)
@@ -123,15 +125,17 @@ def _work(annotation: dict[str, Any], item: Item, batch: Batch, base: str) -> di
     """Who did it and how long it took. `lead_time` (seconds with the task open) is the only time Label Studio tells."""
     person = annotation.get("completed_by")
     person = person.get("id") if isinstance(person, dict) else person
-    seconds = float(annotation.get("lead_time") or 0)
+    person = person if isinstance(person, int) else sha256_of(person)[:8]  # never a name or an address
     try:
+        seconds = float(annotation.get("lead_time") or 0)
         submitted = datetime.fromisoformat(str(annotation["created_at"]))
-    except (KeyError, ValueError):
-        raise FlywheelError("an annotation without the time it was made", where=f"item {item.item_id}",
+        started = submitted - timedelta(seconds=seconds)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        raise FlywheelError("an annotation without the time it was made or took", where=f"item {item.item_id}",
                             remedy="export in the format JSON") from None  # fmt: skip
     return {"item_id": item.item_id, "base_sha256": base, "actor_ref": f"ls-{person}",
             "guideline_version": batch.manifest["guidelines"]["version"], "active_ms": int(seconds * 1000),
-            "started_at": (submitted - timedelta(seconds=seconds)).isoformat(), "submitted_at": submitted.isoformat()}  # fmt: skip
+            "started_at": started.isoformat(), "submitted_at": submitted.isoformat()}  # fmt: skip
 
 
 def _step(given: dict[str, list[str]], item: Item) -> dict[str, Any]:

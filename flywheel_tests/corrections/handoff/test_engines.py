@@ -142,4 +142,10 @@ def test_catastrophic_patterns_and_deep_values_are_answered_in_seconds(monkeypat
     assert "bounded work" in partner.check_arguments(schema, json.dumps({"x": "a" * 20_000}))[0].expected
     assert partner.check_arguments(schema, '{"y": ' * 900 + "{}" + "}" * 900)
     assert partner.check_arguments({"properties": {"x": {"$ref": "#/$defs/none"}}}, '{"x": 1}')
+    twice = {
+        "properties": {"x": {"$ref": "#/$defs/n"}},
+        "$defs": {"n": {"properties": {"c": {"allOf": [{"$ref": "#/$defs/n"}] * 2}}}},
+    }
+    deep = '{"x": ' + '{"c": ' * 50 + "1" + "}" * 51
+    assert "references to follow" in partner.check_arguments(twice, deep)[0].expected
     assert time.monotonic() - started < 10

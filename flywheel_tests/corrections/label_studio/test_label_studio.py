@@ -156,11 +156,15 @@ def test_an_empty_field_is_no_argument_and_a_cancelled_annotation_no_answer(hous
         if item == "item04":
             _set(annotation, "arg_2", "")
         annotation["was_cancelled"] = item == "item00"
+        annotation["completed_by"] = {"email": "jo@mail.org"} if item == "item07" else 1
+        annotation["result"] += [{"type": "relation", "from_id": "a"}, None]
 
     answers = read_exports([export(house, batch, change)], batch)
     (row,) = [one for one in answers.corrections if one["item_id"] == "item04"]
     assert "amount" not in row["resulting_messages"][-1]["tool_calls"][0]["function"]["arguments"]
     assert answers.unanswered == 2
+    (other,) = [one["actor_ref"] for one in answers.corrections if one["item_id"] == "item07"]
+    assert other.startswith("ls-") and "mail" not in other
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"id": 1}]', "[" * 100_000])

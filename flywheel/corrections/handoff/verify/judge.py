@@ -198,7 +198,7 @@ def _report(
     refusing = [one for one in findings if one["class"] != "minor"]
     rules = Counter(one["rule_id"] for one in refusing)
     top = [{"rule_id": rule, "findings": count, "title": RULES[rule].title, "fix_hint": RULES[rule].fix_hint}
-           for rule, count in sorted(rules.items(), key=lambda pair: (-pair[1], pair[0]))[:5]]  # fmt: skip
+           for rule, count in sorted(rules.items(), key=lambda pair: (-pair[1], RULES[pair[0]].severity, pair[0]))[:5]]  # fmt: skip
     refused = {one["item_id"] for one in refusing if one["item_id"] in batch.items}
     return {
         "schema_version": VERDICT_SCHEMA,

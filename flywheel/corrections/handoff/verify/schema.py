@@ -24,6 +24,10 @@ _DIALECTS = ("https://json-schema.org/draft/2020-12/schema", "http://json-schema
 _NO_FORMATS = jsonschema.FormatChecker(formats=())
 
 
+# How many references one check may follow; a schema that reaches one child twice would otherwise take for ever.
+_REFERENCES = 20_000
+
+
 class Problem(NamedTuple):
     """One reason why arguments are refused: the JSON path inside them, what was got and what was expected."""
 
@@ -65,6 +69,7 @@ def check_arguments(schema: dict[str, Any], raw: str) -> list[Problem]:
 
 def check_value(schema: dict[str, Any], value: Any) -> list[Problem]:
     """The same for a parsed value and any schema."""
+    _followed[0] = 0
     try:
         found = [_problem(error) for error in _validator(schema).iter_errors(value)]
     except (RecursionError, TooMuchWork, UnsupportedPattern) as error:
@@ -146,8 +151,21 @@ def _additional_properties(validator: Any, inner: Any, instance: Any, schema: An
         yield ValidationError(f"additional properties: {extra}")
 
 
+_followed = [0]
+
+
+def _counted(follow: Any) -> Any:
+    def reference(validator: Any, target: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        _followed[0] += 1
+        if _followed[0] > _REFERENCES:
+            raise TooMuchWork(f"more than {_REFERENCES:,} references to follow")
+        yield from follow(validator, target, instance, schema)
+
+    return reference
+
+
 def _house(base: Any) -> Any:
-    own = {"multipleOf": _multiple_of, "pattern": _pattern, "patternProperties": _pattern_properties,
+    own = {"$ref": _counted(base.VALIDATORS["$ref"]), "multipleOf": _multiple_of, "pattern": _pattern, "patternProperties": _pattern_properties,
            "additionalProperties": _additional_properties}  # fmt: skip
     return validators.extend(base, own)
 

@@ -43,8 +43,8 @@ def canonical(value: Any) -> str:
 
 
 def pretty(value: Any) -> bytes:
-    """JSON text as files hold it: sorted keys, two spaces, a last line feed."""
-    return (json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=2) + "\n").encode()
+    """JSON text as files hold it: sorted keys, two spaces, plain ASCII, so that no character acts on who reads it."""
+    return (json.dumps(value, allow_nan=False, sort_keys=True, indent=2) + "\n").encode()
 
 
 def sha256_of(value: Any) -> str:
