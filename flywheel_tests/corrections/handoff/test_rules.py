@@ -1,6 +1,7 @@
 """Each rule about one answer, patches, and what leaves the house."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,37 @@ def test_a_decision_about_an_earlier_answer_does_not_accept_the_new_one(house: H
     assert found(house, [row], decisions=[decision("item00", answer_sha256=digest(row))]) == []
     part(house, [row], decisions=[decision("item00", answer_sha256="0" * 64)])
     accepted = verify_folder(house.returns, load_batch(house.folder)).accepted
-    assert accepted[0].decisions == [] and len(accepted[0].everyone) == 1
+    assert accepted[0].decisions == [] and accepted[0].roles == {"ann": {"annotator"}, "rob": {"reviewer"}}
     assert found(house, [row], decisions=[decision("ghost")])[0][0] == "V03"
     assert found(house, [row], decisions=[decision("item00", note="as jo@mail.org said")]) == [("V09", "note")]
+
+
+def test_who_corrected_it_in_an_earlier_part_cannot_review_it_in_a_later_one(tmp_path: Path, pack: Pack):
+    house = build(tmp_path, pack, count=2)
+    it = items(house)
+    part(
+        house,
+        [correction(it[0], actor_ref="rob", guideline_version="0"), correction(it[1], actor_ref="rob", active_ms=-1)],
+    )
+    part(
+        house,
+        [correction(it[0]), correction(it[1])],
+        decisions=[decision("item00"), decision("item01", actor_ref="sue")],
+        number=2,
+    )
+    report = verify_folder(house.returns, load_batch(house.folder)).report
+    assert [(one["rule_id"], one["item_id"], one["got"]) for one in report["findings"]] == [
+        ("V10", "item00", "rob: annotator, reviewer")
+    ]
+
+
+def test_a_part_judged_alone_is_named_by_its_number_wherever_it_lies(house: House, tmp_path: Path):
+    folder = part(house, [correction(items(house)[0], guideline_version="0")], number=7)
+    batch = load_batch(house.folder)
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    first, second = (verify_folder(place, batch).report for place in (folder, tmp_path / "elsewhere"))
+    assert first == second and first["parts"][0]["part"] == "part-007"
+    shutil.rmtree(folder)
 
 
 def test_a_complete_return_needs_every_item_and_its_attestation(house: House):

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from flywheel.cli import app
 from flywheel.corrections.handoff.importing import handed_out, import_return
 from flywheel.corrections.handoff.verify.batch import Batch
 from flywheel.corrections.label_studio.answers import read_exports, write_part
@@ -215,3 +217,21 @@ def test_the_batch_is_the_one_of_the_recorded_export():
         f"item{number:02d}" for number in range(8)
     }
     assert len(run(0)) == 5
+
+
+def test_the_commands(tmp_path: Path, house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    batch = ["--batch", str(house.folder)]
+    made = CliRunner().invoke(
+        app, ["batch", "label-studio", "export", str(house.folder), "--out", str(tmp_path / "projects")]
+    )
+    assert made.exit_code == 0 and "02-refund-order: 2 tasks" in made.output, made.output
+    file = export(house, handed_out(house.folder))
+    read = CliRunner().invoke(
+        app, ["batch", "label-studio", "import", str(file), *batch, "--part", str(house.returns / "part-001")]
+    )
+    assert read.exit_code == 0, read.output
+    assert (
+        "refused: item item05, amount: got twelve, expected a number" in read.output and "6 answers new" in read.output
+    )

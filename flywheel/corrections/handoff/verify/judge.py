@@ -25,7 +25,7 @@ class Answer(NamedTuple):
         digest: hash of the line's content, which makes importing it twice nothing.
         part, place: where it stands.
         decisions: of this answer, in order.
-        everyone: all decisions ever made on the item, for the separation of duties.
+        roles: person -> roles they ever took on the item, in earlier parts too, for the separation of duties.
     """
 
     item_id: str
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
     part: str
     place: str
     decisions: list[dict[str, Any]]
-    everyone: list[dict[str, Any]]
+    roles: dict[str, set[str]]
 
 
 class Verdict(NamedTuple):
@@ -82,8 +82,9 @@ def _parts(folder: Path, batch: Batch) -> list[Part]:
     inner = sorted(
         path for path in folder.iterdir() if path.name.startswith("part-") and path.is_dir() and not path.is_symlink()
     )
-    folders = [folder] if (folder / "manifest.json").exists() or not inner else inner
-    parts = sorted((read_part(path, batch) for path in folders), key=lambda part: (part.number, part.name))
+    if (folder / "manifest.json").exists() or not inner:
+        return [read_part(folder, batch)]
+    parts = sorted((read_part(path, batch, path.name) for path in inner), key=lambda part: (part.number, part.name))
     for first, second in zip(parts, parts[1:], strict=False):
         if first.number == second.number and not _distrusted(first) and not _distrusted(second):
             second.findings.append(finding("V20", part=second.name, path="manifest.json/part", got=f"{second.number} a second time",
@@ -110,7 +111,9 @@ def _answers(parts: list[Part], batch: Batch, findings: list[dict[str, Any]]) ->
                     )
                 else:
                     seen.add(item)
-                    answers[item] = Answer(item, kind, line.row, sha256_of(line.row), part.name, line.place, [], [])
+                    roles = answers[item].roles if item in answers else {}
+                    roles.setdefault(line.row["actor_ref"], set()).add("annotator")
+                    answers[item] = Answer(item, kind, line.row, sha256_of(line.row), part.name, line.place, [], roles)
         made += [(part.name, line) for line in part.lines["decision"]]
     for part_name, line in made:
         item = line.row["item_id"]
@@ -118,7 +121,7 @@ def _answers(parts: list[Part], batch: Batch, findings: list[dict[str, Any]]) ->
             findings.append(finding("V03", item=item, part=part_name, path=line.place, got=item))
         elif item in answers:
             answer = answers[item]
-            answer.everyone.append(line.row)
+            answer.roles.setdefault(line.row["actor_ref"], set()).add(line.row["role"])
             about = line.row.get("answer_sha256")
             if about == answer.digest or (about is None and part_name == answer.part):
                 answer.decisions.append(line.row)
@@ -158,9 +161,8 @@ def _judged(answer: Answer, batch: Batch) -> list[dict[str, Any]]:
 
 
 def _roles(answer: Answer) -> list[dict[str, Any]]:
-    roles: dict[str, set[str]] = {answer.row["actor_ref"]: {"annotator"}}
-    for decision in answer.everyone:
-        roles.setdefault(decision["actor_ref"], set()).add(decision["role"])
+    """Whoever answers or decides now must have had one role on the item from the first part on."""
+    acting = {answer.row["actor_ref"], *(decision["actor_ref"] for decision in answer.decisions)}
     return [
         finding(
             "V10",
@@ -168,8 +170,8 @@ def _roles(answer: Answer) -> list[dict[str, Any]]:
             got=f"{actor}: {', '.join(sorted(held))}",
             expected="one role for each person on an item",
         )
-        for actor, held in sorted(roles.items())
-        if len(held) > 1
+        for actor, held in sorted(answer.roles.items())
+        if len(held) > 1 and actor in acting
     ]
 
 

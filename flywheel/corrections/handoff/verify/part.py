@@ -25,7 +25,7 @@ class Part(NamedTuple):
     """A part as read. With a critical finding its lines are not used, and `lines` is empty.
 
     Attributes:
-        name: folder name, for the report.
+        name: what the report calls it.
         number: its number; parts are judged in this order.
         complete: whether the partner says that nothing is missing now.
         lines: kind (correction, decision, unfixable) -> lines.
@@ -42,9 +42,13 @@ class Part(NamedTuple):
     findings: list[dict[str, Any]]
 
 
-def read_part(folder: Path, batch: Batch) -> Part:
-    """Read one part folder. Never raises for what is in it."""
-    name = folder.name
+def read_part(folder: Path, batch: Batch, known_as: str | None = None) -> Part:
+    """Read one part folder. Never raises for what is in it.
+
+    Args:
+        known_as: its name in the report; by its number when None, as a part judged alone may lie anywhere on either side.
+    """
+    name, text = known_as or "part", b""
     try:
         text = read(folder, "manifest.json")
         manifest = parse(text)
@@ -55,9 +59,10 @@ def read_part(folder: Path, batch: Batch) -> Part:
     except HostileName as error:
         return _refused(name, 0, "", finding("V16", part=name, path="manifest.json", got=str(error)))
     except (NotStrict, Unreadable, KeyError, TypeError) as error:
-        digest = "" if isinstance(error, Unreadable) else sha256(text)
+        digest = sha256(text) if text else ""
         return _refused(name, 0, digest, finding("V20", part=name, path="manifest.json", got=str(error),
                                                 expected=f"a manifest of schema {RETURN_SCHEMA}"))  # fmt: skip
+    name = known_as or f"part-{number:03d}"
     if manifest["parent_batch_sha256"] != batch.sha256:
         wrong_batch = finding("V17", part=name, path="manifest.json/parent_batch_sha256", got=manifest["parent_batch_sha256"],
                               expected=batch.sha256)  # fmt: skip
