@@ -11,7 +11,7 @@ from flywheel.corrections.handoff.verify.folder import lines
 from flywheel.corrections.handoff.verify.rules import RULES
 from flywheel.corrections.handoff.verify.strict import merkle_root, sha256
 from flywheel.corrections.items import Item
-from flywheel.toolcalls.arguments import parse_arguments, sha256_of
+from flywheel.toolcalls.arguments import sha256_of
 
 OVERLAP_SHARE = 0.12
 DUE_AFTER = timedelta(days=7)
@@ -49,12 +49,6 @@ def tool_of(item: Item) -> str:
     """The tool the suspected step called first; '(reply)' where it called none."""
     calls = item.messages[item.message_index].get("tool_calls") or []
     return str(calls[0]["function"]["name"]) if calls else "(reply)"
-
-
-def suspected_arguments(item: Item) -> dict[str, Any] | None:
-    """What that call was given, None where it gave no JSON object."""
-    calls = item.messages[item.message_index].get("tool_calls") or []
-    return parse_arguments(calls[0]["function"]["arguments"]).value if calls else None
 
 
 def manifest_of(
