@@ -1,8 +1,5 @@
-"""Text from traces on its way to a page: shown, never active."""
+"""Text from traces on its way to a page; the words live in `flywheel.chat.visible`, which corrections use too."""
 
-from typing import Any
+from flywheel.chat.visible import visible
 
-
-def visible(value: Any) -> str:
-    """The text with control, bidirectional and zero-width characters spelled out as \\uXXXX."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in str(value))
+__all__ = ["visible"]
