@@ -67,7 +67,7 @@ def fields(call: Call) -> Response:
     item, draft = _mine(call)
     draft = read_fields(item, draft, call.form)
     _save(call, draft)
-    return call.page("status.html", **_editor(call, item, draft), swap=True)
+    return call.page("status.html", **{**_editor(call, item, draft), "swap": True})
 
 
 def submit(call: Call) -> Response:

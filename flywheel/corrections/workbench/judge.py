@@ -130,7 +130,7 @@ def decide(pass_: Pass) -> Page:
         if event == "drop" and pass_.path == "review":
             payload["note"] = "confirmed: cannot be fixed"
         call.desk.append(call.item_id, event, call.name, after=call.seen, **payload)
-        told = f"Kept: {decision.label.lower()}."
+        told = f"{decision.label}: kept."
         item_id = _next(call, pass_)
         if not call.swaps or item_id is None:
             return call.go(f"/{pass_.path}/{item_id}" if item_id else f"/?done={pass_.path}")

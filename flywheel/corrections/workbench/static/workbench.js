@@ -272,6 +272,18 @@
     if (event.detail.elt?.closest?.('#status') || target?.id === 'status') return;
     draw();
   });
+  const markBad = () => {
+    for (const field of all('#editor .field')) {
+      const error = one(':scope > .problem', field);
+      if (!error) continue;
+      field.classList.toggle('bad', error.textContent.trim() !== '');
+      if (field.classList.contains('bad')) field.dataset.bad = ''; else delete field.dataset.bad;
+    }
+    const send = one('[data-key="Enter"].cmd');
+    if (send) send.toggleAttribute('data-invalid', !!one('#status.invalid'));
+  };
+  document.addEventListener('htmx:afterSettle', markBad);
+  document.addEventListener('htmx:oobAfterSwap', () => setTimeout(markBad, 0));
   const draw = () => {
     startClock();
     drawTimeline();
