@@ -6,7 +6,7 @@ tail drops what came after it: it followed from what is no longer there.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from flywheel.corrections.proposal import Message, Proposal
@@ -14,7 +14,7 @@ from flywheel.toolcalls.arguments import canonical_json, parse_arguments, sha256
 
 Origin = Literal["written", "model", "reexecuted", "recorded"]
 UNFIXABLE = ("no_ground_truth", "tool_bug", "policy_gap", "not_a_failure")
-_UNDO = 40
+_UNDO, _UNDO_LARGE, _LARGE = 40, 3, 50_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Draft:
 
     def payload(self) -> dict[str, Any]:
         """The draft as JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
     @property
     def step(self) -> Message | None:
@@ -248,8 +248,10 @@ def _rewritten(draft: Draft, step: Message, **changes: Any) -> Draft:
 
 
 def _next(draft: Draft, **changes: Any) -> Draft:
-    before = {key: value for key, value in asdict(draft).items() if key != "past"}
-    return replace(draft, past=(*draft.past, before)[-_UNDO:], typing=False, **changes)
+    before = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(draft).items() if key != "past"}
+    # Every save writes the past too: of a megabyte only a few copies are kept.
+    kept = _UNDO if sum(len(str(message)) for message in draft.tail) < _LARGE else _UNDO_LARGE
+    return replace(draft, past=(*draft.past, before)[-kept:], typing=False, **changes)
 
 
 def _editable(message: Message) -> Message:
