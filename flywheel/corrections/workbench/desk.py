@@ -15,6 +15,7 @@ from flywheel.corrections.proposal import Proposal, auto_check
 from flywheel.corrections.states import _ALLOWED, Event
 from flywheel.corrections.workbench.board import Board, Place
 from flywheel.corrections.workbench.drafts import Drafts
+from flywheel.corrections.workbench.lot import lot_of
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
@@ -139,6 +140,8 @@ class Desk:
             board = self.refresh()
             if board.done() < len(board.places):
                 raise Refusal("W17", f"{len(board.places) - board.done()} items are not decided")
+            if waiting := lot_of(board).waiting:
+                raise Refusal("W17", f"{len(waiting)} drawn items wait for the audit")
             self.store.close_batch(board.batch)
             self.refresh()
 

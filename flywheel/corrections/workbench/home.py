@@ -96,7 +96,7 @@ def lead(call: Call) -> Response:
         total=len(board.places), done=board.done(), people=_people(board), days=_days(board), ageing=_ageing(board), lot=lot,
         returns=Counter(place.state.returns for place in board.places.values()), clusters=_clusters(board), told="",
         reported=[place for place in board.places.values() if place.reported], grades=by_arm(call), cost=_cost(board),
-        can_close=board.done() == len(board.places) and not board.closed, can_send_back=_can_send_back(board, lot),
+        can_close=board.done() == len(board.places) and not board.closed and not lot.waiting, can_send_back=_can_send_back(board, lot),
     )  # fmt: skip
 
 
