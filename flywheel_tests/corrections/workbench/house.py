@@ -78,15 +78,17 @@ def item_row(number: int, messages: list[dict[str, Any]], index: int, cluster: s
     }  # fmt: skip
 
 
-def make_house(home: Path, source: Path, runs: Any = RUNS, *, workflow: str = "support_desk", tools: list[Any] | None = None) -> Settings:
+def make_house(
+    home: Path, source: Path, runs: Any = RUNS, *, workflow: str = "support_desk", tools: list[Any] | None = None, week: str = WEEK
+) -> Settings:
     """A home with the pack, a batch of `runs` (messages, suspected index, cluster, bucket) in lake and store; its settings."""
     settings = Settings(home=home)
     if not (settings.workflows() / workflow).is_dir():
         shutil.copytree(source, settings.workflows() / workflow)
     pack = find_pack(settings.workflows(), workflow)
     rows = [item_row(number, *run, tools or pack.tools) for number, run in enumerate(runs)]
-    Lake(settings.lake()).replace_partition("correction_batch", rows, workflow=workflow, week=WEEK)
+    Lake(settings.lake()).replace_partition("correction_batch", rows, workflow=workflow, week=week)
     EventStore(settings.qa_store(workflow)).open_batch(
-        week=WEEK, workflow=workflow, version="v1", item_ids=[row["item_id"] for row in rows], qa_mode="three"
+        week=week, workflow=workflow, version="v1", item_ids=[row["item_id"] for row in rows], qa_mode="three"
     )
     return settings
