@@ -10,7 +10,9 @@ from flywheel.toolcalls.diff import Change, diff, equal, patched
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab", max_size=2),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("kl", min_size=1, max_size=1), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("kl", min_size=1, max_size=1), inner, max_size=2)
+    ),
     max_leaves=8,
 )
 

@@ -4,7 +4,6 @@ A draft is saved before the answer, so nothing typed is lost that the page has s
 giving back and reporting touch the event log.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from starlette.background import BackgroundTask
@@ -12,23 +11,19 @@ from starlette.responses import Response
 
 from flywheel.corrections.items import Item
 from flywheel.corrections.workbench import draft as drafts
-from flywheel.corrections.workbench.again import observe_again
 from flywheel.corrections.workbench.call import Call
+from flywheel.corrections.workbench.commands import INTO_A_FIELD, OPERATIONS
 from flywheel.corrections.workbench.draft import UNFIXABLE, Draft, proposal_of
 from flywheel.corrections.workbench.editor import (
-    changed_array,
     editor_of,
     field_id,
-    other_tool,
     problems_of,
     read_fields,
-    tool_of,
 )
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.similar import apply_patch, patch_of
 from flywheel.corrections.workbench.timeline import shown_steps
 
-REFUSAL = "I cannot help with that."
 MOST_SIMILAR = 50
 
 
@@ -49,7 +44,7 @@ def edit(call: Call) -> Response:
     item, draft = _mine(call)
     draft = read_fields(item, draft, call.form)
     name, _, value = call.form.get("op", "").partition(":")
-    operation = _OPERATIONS.get(name)
+    operation = OPERATIONS.get(name)
     if operation is None:
         raise Refusal("W19", "there is no such command")
     try:
@@ -58,7 +53,7 @@ def edit(call: Call) -> Response:
         _save(call, draft)  # what was typed before the command is kept
         raise
     _save(call, changed)
-    focus = name in ("tool", "answer", "add-call", "next", "add-item")
+    focus = name in INTO_A_FIELD
     return call.page("editor.html", **_editor(call, item, changed, focus=focus))
 
 
@@ -83,6 +78,8 @@ def submit(call: Call) -> Response:
         call.desk.submit(call.item_id, call.name, None, after=call.seen, unfixable=draft.unfixable, note=draft.note, effort=effort)  # fmt: skip
     else:
         proposal = proposal_of(draft, item.messages)
+        if draft.refusing and draft.step:
+            call.desk.last_refusal[call.name] = str(draft.step.get("content") or "")
         call.desk.submit(call.item_id, call.name, proposal, after=call.seen, origins=list(draft.origins), effort=effort)
     told = _patch_similar(call, item, draft) if call.form.get("similar") else ""
     return _next_page(call, told or "Kept: the correction is with the reviewers.")
@@ -229,82 +226,3 @@ def _patch_similar(call: Call, item: Item, draft: Draft) -> str:
         except Refusal:
             continue
     return f"Kept, with {done} similar items: each is reviewed on its own."
-
-
-Operation = Callable[[Call, Item, Draft, str], Draft]
-
-
-def _step(call: Call, item: Item, value: str) -> int:
-    step = int(value) if value.isdecimal() else call.number("step")
-    if not 0 <= step < len(item.messages) or item.messages[step]["role"] != "assistant":
-        raise Refusal("W19", f"message {step} is no step of the agent")
-    return step
-
-
-def _change_tool(call: Call, item: Item, draft: Draft, value: str) -> Draft:
-    del call
-    tool = tool_of(item, value)
-    if tool is None:
-        raise Refusal("W05", f"the run was offered no tool {value[:80]!r}")
-    return drafts.change_tool(draft, value, tool["function"].get("parameters") or {}) if draft.step else draft
-
-
-def _refuse(call: Call, item: Item, draft: Draft, value: str) -> Draft:
-    del item, value
-    return drafts.answer(draft, call.desk.last_refusal.get(call.name, REFUSAL))
-
-
-def _again(call: Call, item: Item, draft: Draft, value: str) -> Draft:
-    del value
-    if draft.step is None or draft.marked is None:
-        raise Refusal("W13", "mark the first wrong step before")
-    problems = problems_of(item, draft).all
-    if draft.calls and problems:
-        raise Refusal("W05", problems[0])
-    before = [*item.messages[: draft.marked], *draft.tail[: draft.open]]
-    found = observe_again(call.desk.pack, item.tools, item.messages, before, draft.step)
-    return drafts.observe(draft, found.results, found.origin)
-
-
-def _roll(call: Call, item: Item, draft: Draft, value: str) -> Draft:
-    del value
-    if call.bench.model is None:
-        raise Refusal("W14", "no --model-url was given")
-    if not draft.tail or draft.tail[-1]["role"] != "tool":
-        raise Refusal("W14", "run the tool first: the model goes on from a result")
-    messages = [*item.messages[: draft.marked], *draft.tail]
-    return drafts.go_on(draft, call.bench.model.next_step(messages, item.tools), "model")
-
-
-def _unfixable(call: Call, item: Item, draft: Draft, value: str) -> Draft:
-    del item
-    if value not in UNFIXABLE:
-        raise Refusal("W12", "choose one of the reasons")
-    return drafts.set_unfixable(draft, value, call.form.get("note", "")[:500])
-
-
-def _choose(call: Call, item: Item, draft: Draft, value: str) -> Draft:
-    del call, item
-    numbers = [int(part) for part in value.split(".") if part.isdecimal()]
-    return drafts.choose(draft, *numbers[:2]) if numbers else draft
-
-
-_OPERATIONS: dict[str, Operation] = {
-    "accept": lambda call, item, draft, value: drafts.accept(draft, _step(call, item, value)),
-    "mark": lambda call, item, draft, value: drafts.mark(draft, item.messages, _step(call, item, value)),
-    "tool": _change_tool,
-    "answer": lambda call, item, draft, value: drafts.answer(draft),
-    "refusal": _refuse,
-    "raw": lambda call, item, draft, value: drafts.show_raw(draft, not draft.raw),
-    "again": _again,
-    "roll": _roll,
-    "next": lambda call, item, draft, value: drafts.go_on(draft, {"role": "assistant", "content": ""}, "written") if draft.tail else draft,
-    "cut": lambda call, item, draft, value: drafts.cut(draft),
-    "choose": _choose,
-    "add-call": lambda call, item, draft, value: drafts.add_call(draft, other_tool(item)),
-    "remove-call": lambda call, item, draft, value: drafts.remove_call(draft),
-    "add-item": lambda call, item, draft, value: changed_array(item, draft, value, add=True),
-    "remove-item": lambda call, item, draft, value: changed_array(item, draft, value, add=False),
-    "unfixable": _unfixable,
-    "undo": lambda call, item, draft, value: drafts.undo(draft),
-}  # fmt: skip

@@ -8,7 +8,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from flywheel.corrections import states
 from flywheel.corrections.events import Recorded
@@ -18,7 +18,8 @@ from flywheel.corrections.states import Event, ItemState
 TAKEN_FROM = {"annotator": "queued", "reviewer": "auto_checked", "adjudicator": "disputed"}
 # status in which an item is somebody's, and the attribute that names them
 HELD = {"claimed": "annotator", "in_review": "reviewer", "adjudicating": "adjudicator"}
-DONE = ("accepted", "dropped", "released")
+OPEN = ("queued", "claimed", "submitted", "auto_checked", "in_review", "disputed", "adjudicating")
+_KINDS = get_args(states.Kind)
 
 
 class Step(NamedTuple):
@@ -38,6 +39,7 @@ class Place:
     Attributes:
         sequence: of its last event; what a page must have seen to change it.
         roles: everybody who ever acted on it, and as what; the store holds the same as a constraint.
+        closed_to: (actor, role) pairs that the store refused for a reason of its own: asked once, not again.
     """
 
     item_id: str
@@ -48,6 +50,7 @@ class Place:
     last_at: str = ""
     roles: dict[str, str] = field(default_factory=dict)
     trail: list[Step] = field(default_factory=list)
+    closed_to: set[tuple[str, str]] = field(default_factory=set)
     reported: bool = False
 
     def holder(self) -> str | None:
@@ -105,7 +108,7 @@ class Board:
 
     def done(self) -> int:
         """Items nobody has to touch again."""
-        return sum(len(self._by_status.get(status, [])) for status in DONE)
+        return len(self.places) - sum(len(self._by_status.get(status, [])) for status in OPEN)
 
     def ahead(self, place: Place) -> int:
         """1-based place of an item among the queued ones and itself."""
@@ -132,7 +135,7 @@ class Board:
         return (step for place in self.places.values() for step in place.trail)
 
     def _may_take(self, place: Place, actor: str, role: str) -> bool:
-        if place.reported or place.roles.get(actor, role) != role:
+        if place.reported or place.roles.get(actor, role) != role or (actor, role) in place.closed_to:
             return False
         return not (role == "reviewer" and actor in place.state.reviewers)
 
@@ -145,7 +148,7 @@ class Board:
         if place is None:
             return
         self._leave(place)
-        if event.kind in states._ALLOWED and "erased" not in event.payload:
+        if event.kind in _KINDS and "erased" not in event.payload:
             role = states.role_of(place.state, event)
             if role != "system":
                 place.roles.setdefault(event.actor, role)

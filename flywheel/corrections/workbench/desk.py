@@ -7,12 +7,12 @@ store itself.
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 from flywheel.corrections.events import LEASE, Batch, EventStore, batch_id
 from flywheel.corrections.items import Item, batch_items
 from flywheel.corrections.proposal import Proposal, auto_check
-from flywheel.corrections.states import _ALLOWED, Event
+from flywheel.corrections.states import Event, Kind
 from flywheel.corrections.workbench.board import Board, Place
 from flywheel.corrections.workbench.drafts import Drafts
 from flywheel.corrections.workbench.lot import lot_of
@@ -96,7 +96,7 @@ class Desk:
                         if refused.code not in ("W03", "W06"):
                             raise
                         if refused.code == "W06":
-                            place.roles[actor] = "another"  # the store knows a role the board does not: ask no more
+                            place.closed_to.add((actor, role))
                         continue
                 if role == "annotator":
                     self.last_cluster[actor] = place.cluster
@@ -126,7 +126,7 @@ class Desk:
         """Keep an item with personal data away from everybody until somebody has looked after it."""
         with self._lock:
             place = self.place(item_id)
-            if "report_privacy" in _ALLOWED:
+            if "report_privacy" in get_args(Kind):
                 self.append(item_id, "report_privacy", actor, after=after, note=note)
                 return
             self.drafts.report(self.board.batch, item_id, actor, note)
@@ -204,7 +204,7 @@ def _what_happened(place: Place) -> str:
 def _as_refusal(error: FlywheelError) -> Refusal:
     what = error.what
     code = "W08" if "closed" in what else "W03" if "moved on" in what else "W18"
-    if "cannot be its" in what or "reviewed it before" in what:
+    if any(said in what for said in ("cannot be its", "reviewed", "is not for", "wrote this")):
         code = "W06"
     if "needs a note" in what:
         code = "W12"

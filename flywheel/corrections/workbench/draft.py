@@ -29,6 +29,7 @@ class Draft:
         raw: the form shows JSON.
         unread: JSON pointer -> text in a JSON box that is no JSON yet.
         unfixable, note: why nothing can be corrected.
+        refusing: the answer began as a refusal: its words are offered for the next one.
         typing: the last change came from a field somebody is still typing into; undo takes such changes back as one.
         past: earlier values, oldest first.
     """
@@ -43,6 +44,7 @@ class Draft:
     unread: Mapping[str, str] | None = None
     unfixable: str | None = None
     note: str = ""
+    refusing: bool = False
     typing: bool = False
     past: tuple[Mapping[str, Any], ...] = ()
 
@@ -92,8 +94,9 @@ def begin_again(proposal: Mapping[str, Any]) -> Draft:
         return Draft()
     index = proposal["first_bad_message_index"]
     tail = tuple(proposal["messages"][index:])
-    origins = proposal.get("origins") or ["written" if m["role"] == "assistant" else "reexecuted" for m in tail]
-    return Draft(accepted=index - 1, marked=index, tail=tail, origins=tuple(origins[: len(tail)]))
+    told = proposal.get("origins") or ["written" if m["role"] == "assistant" else "reexecuted" for m in tail]
+    origins: tuple[Origin, ...] = tuple(told[: len(tail)])
+    return Draft(accepted=index - 1, marked=index, tail=tail, origins=origins)
 
 
 def choose(draft: Draft, position: int, call: int = 0) -> Draft:
@@ -158,7 +161,11 @@ def answer(draft: Draft, text: str | None = None) -> Draft:
         return draft
     words = text if text is not None else step.get("content") or ""
     changed = {"role": "assistant", "content": words}
-    return draft if changed == step else _rewritten(draft, changed, call=0, raw=False, unread=None)
+    return (
+        draft
+        if changed == step
+        else _rewritten(draft, changed, call=0, raw=False, unread=None, refusing=text is not None)
+    )
 
 
 def add_call(draft: Draft, name: str) -> Draft:
@@ -248,7 +255,9 @@ def _rewritten(draft: Draft, step: Message, **changes: Any) -> Draft:
 
 
 def _next(draft: Draft, **changes: Any) -> Draft:
-    before = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(draft).items() if key != "past"}
+    before = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in vars(draft).items() if key != "past"
+    }
     # Every save writes the past too: of a megabyte only a few copies are kept.
     kept = _UNDO if sum(len(str(message)) for message in draft.tail) < _LARGE else _UNDO_LARGE
     return replace(draft, past=(*draft.past, before)[-kept:], typing=False, **changes)

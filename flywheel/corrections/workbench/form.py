@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from flywheel.toolcalls.arguments import canonical_json
 from flywheel.toolcalls.diff import equal
@@ -209,7 +209,7 @@ def fits_a_field(text: str) -> bool:
     )
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and fits_a_field(value)
 
 

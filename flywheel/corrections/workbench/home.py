@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from flywheel.corrections.workbench.board import DONE, HELD, Board, Place
+from flywheel.corrections.workbench.board import HELD, OPEN, Board, Place
 from flywheel.corrections.workbench.call import Call
 from flywheel.corrections.workbench.grading import by_arm
 from flywheel.corrections.workbench.lot import Lot, lot_of
@@ -160,7 +160,7 @@ def _ageing(board: Board) -> list[tuple[Place, float]]:
     """The open items that have waited longest for their next event, with hours; untouched queued ones are left out."""
     now = datetime.now(UTC)
     waiting = [(place, (now - datetime.fromisoformat(place.last_at)).total_seconds() / 3600)
-               for place in board.places.values() if place.last_at and place.state.status not in DONE]  # fmt: skip
+               for place in board.places.values() if place.last_at and place.state.status in OPEN]  # fmt: skip
     return sorted(waiting, key=lambda pair: -pair[1])[:8]
 
 
@@ -169,20 +169,20 @@ def _clusters(board: Board) -> list[tuple[str, int, int, int]]:
     total, done, returned = Counter(), Counter(), Counter()
     for place in board.places.values():
         total[place.cluster] += 1
-        done[place.cluster] += place.state.status in DONE
+        done[place.cluster] += place.state.status not in OPEN
         returned[place.cluster] += place.state.returns > 0
     return [(name, count, done[name], returned[name]) for name, count in total.most_common(12)]
 
 
 def _cost(board: Board) -> dict[str, Any]:
     """Active hours by pass, and minutes an accepted correction; None where nothing was measured."""
-    hours = Counter()
+    hours: dict[str, float] = {}
     for step in board.steps():
-        hours[step.kind] += step.effort.get("active_ms", 0) / 3_600_000
+        hours[step.kind] = hours.get(step.kind, 0.0) + step.effort.get("active_ms", 0) / 3_600_000
     total = sum(hours.values())
     accepted = sum(place.state.status in ("accepted", "released") for place in board.places.values())
     return {
         "hours": total,
-        "annotate": hours["submit"],
+        "annotate": hours.get("submit", 0.0),
         "minutes_each": total * 60 / accepted if accepted and total else None,
     }

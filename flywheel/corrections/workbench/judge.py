@@ -17,6 +17,7 @@ from flywheel.corrections.workbench.timeline import shown_steps
 from flywheel.toolcalls.arguments import parse_arguments
 from flywheel.toolcalls.diff import Change, diff
 
+DEFECTS = ("critical", "major", "minor")
 REASONS = (
     "another step was wrong first",
     "wrong tool",
@@ -59,7 +60,7 @@ PASSES = {
     )),
     "audit": Pass("audit", "auditor", "Audit", "", "accepted", (
         Decision("p", "passed", "Pass"),
-        Decision("f", "failed", "Fail", "note", REASONS),
+        Decision("f", "failed", "Fail", "note", DEFECTS),
     )),
 }  # fmt: skip
 
@@ -126,7 +127,8 @@ def decide(pass_: Pass) -> Page:
         payload: dict[str, Any] = {"effort": call.effort(), **({decision.words: words} if decision.words else {})}
         event = decision.event
         if pass_.path == "audit":
-            payload, event = {**payload, "verdict": event}, "audit"
+            defect = {"defect": words if words in DEFECTS else "major"} if event == "failed" else {}
+            payload, event = {**payload, "verdict": event, **defect}, "audit"
         if event == "drop" and pass_.path == "review":
             payload["note"] = "confirmed: cannot be fixed"
         call.desk.append(call.item_id, event, call.name, after=call.seen, **payload)

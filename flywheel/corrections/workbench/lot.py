@@ -7,7 +7,7 @@ in one place.
 from typing import NamedTuple
 
 from flywheel.corrections.audit import draw, operating_curve, sample_size
-from flywheel.corrections.workbench.board import DONE, Board, Place
+from flywheel.corrections.workbench.board import OPEN, Board, Place
 
 
 class Lot(NamedTuple):
@@ -40,7 +40,7 @@ class Lot(NamedTuple):
 
 def lot_of(board: Board) -> Lot:
     """The lot of a batch; empty and open while any item is still with people."""
-    open_items = len(board.places) - board.done() - sum(place.reported for place in board.places.values() if place.state.status not in DONE)  # fmt: skip
+    open_items = sum(place.state.status in OPEN and not place.reported for place in board.places.values())
     if open_items > 0 and not board.lot_closed:
         return Lot(False, [], 0)
     members = {key: place for key, place in board.places.items() if place.state.audit is not None or place.state.status == "accepted"}  # fmt: skip

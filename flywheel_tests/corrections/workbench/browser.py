@@ -36,7 +36,9 @@ class Visitor:
 
     def edit(self, op: str, **fields: str) -> Any:
         """One operation; the page is drawn anew when it succeeded."""
-        answer = self.http.post(f"/annotate/{self.item}/edit", data={**self.form(), **fields, "op": op}, headers={"hx-request": "true"})
+        answer = self.http.post(
+            f"/annotate/{self.item}/edit", data={**self.form(), **fields, "op": op}, headers={"hx-request": "true"}
+        )
         if answer.status_code == 200:
             self.page = answer.text
         return answer

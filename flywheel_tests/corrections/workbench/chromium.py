@@ -39,11 +39,23 @@ def need_chromium() -> tuple[str, str]:
 def serving(home: Path, workflow: str, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The workbench of a home in a child process; gives its address and the process."""
     environment = {**os.environ, "FLYWHEEL_HOME": str(home), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-c", "from flywheel.cli import app; app()", "workbench", "--workflow", workflow, "--port", "0", *options]
+    command = [
+        sys.executable,
+        "-c",
+        "from flywheel.cli import app; app()",
+        "workbench",
+        "--workflow",
+        workflow,
+        "--port",
+        "0",
+        *options,
+    ]
     with (home / "workbench.log").open("a") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
-        address = next((found[0] for line in process.stdout or () if (found := re.search(r"http://127\.0\.0\.1:\d+", line))), None)
+        address = next(
+            (found[0] for line in process.stdout or () if (found := re.search(r"http://127\.0\.0\.1:\d+", line))), None
+        )
         assert address, (home / "workbench.log").read_text()
         yield address, process
     finally:
@@ -111,11 +123,17 @@ class Keyboard:
 
     def problems(self) -> list[str]:
         """What the browser complained about: blocked scripts and styles, failed requests but for refusals."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if "responded with a status of 4" not in entry["message"]]
+        return [
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if "responded with a status of 4" not in entry["message"]
+        ]
 
 
 @contextmanager
-def keyboard(address: str, profile: Path, *, dark: bool = False, width: int = 1920, height: int = 1080) -> Iterator[Keyboard]:
+def keyboard(
+    address: str, profile: Path, *, dark: bool = False, width: int = 1920, height: int = 1080
+) -> Iterator[Keyboard]:
     """A browser with an empty profile."""
     browser, driver = need_chromium()
     options = Options()
@@ -125,8 +143,14 @@ def keyboard(address: str, profile: Path, *, dark: bool = False, width: int = 19
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     made = webdriver.Chrome(options=options, service=Service(driver))
     try:
-        made.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
-        made.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+        made.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]},
+        )
+        made.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
         yield Keyboard(made, address)
     finally:
         made.quit()

@@ -13,9 +13,7 @@ from flywheel.workflows.loader import find_pack
 
 WEEK = "2026-01-05"
 SYSTEM = {"role": "system", "content": "You are the support agent of the Acme shop."}
-HOSTILE = (
-    '<script>alert(1)</script><img src=x onerror=alert(2)> \u202egnp.exe\u202c z\u200bw \x1b[31mred\x1b[0m =HYPERLINK("http://evil")'
-)
+HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)> \u202egnp.exe\u202c z\u200bw \x1b[31mred\x1b[0m =HYPERLINK("http://evil")'
 
 
 def call(name: str, arguments: Any, number: int = 1) -> dict[str, Any]:
@@ -67,7 +65,9 @@ RUNS = ((wrong_enum("R4821"), 4, "cancel_order | schema_violation | not_in_enum"
         (unsafe_answer(), 2, "answer | refusal_error | none", "refusal_error"))  # fmt: skip
 
 
-def item_row(number: int, messages: list[dict[str, Any]], index: int, cluster: str, bucket: str, tools: list[Any]) -> dict[str, Any]:
+def item_row(
+    number: int, messages: list[dict[str, Any]], index: int, cluster: str, bucket: str, tools: list[Any]
+) -> dict[str, Any]:
     """One correction_batch row."""
     trace = sha256_of(["trace", number])[:16]
     return {
@@ -79,7 +79,13 @@ def item_row(number: int, messages: list[dict[str, Any]], index: int, cluster: s
 
 
 def make_house(
-    home: Path, source: Path, runs: Any = RUNS, *, workflow: str = "support_desk", tools: list[Any] | None = None, week: str = WEEK
+    home: Path,
+    source: Path,
+    runs: Any = RUNS,
+    *,
+    workflow: str = "support_desk",
+    tools: list[Any] | None = None,
+    week: str = WEEK,
 ) -> Settings:
     """A home with the pack, a batch of `runs` (messages, suspected index, cluster, bucket) in lake and store; its settings."""
     settings = Settings(home=home)

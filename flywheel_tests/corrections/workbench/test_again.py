@@ -32,14 +32,28 @@ def opened(door: str, number: int = 1) -> list[dict[str, Any]]:
 
 
 def test_the_tool_is_run_again_where_the_environment_is_the_runs_world(door: Pack):
-    run = [user("red, then blue"), *opened("red"), call("open_door", {"door": "gold"}, 2), result({"door": "gold", "state": "open"}, 2)]
+    run = [
+        user("red, then blue"),
+        *opened("red"),
+        call("open_door", {"door": "gold"}, 2),
+        result({"door": "gold", "state": "open"}, 2),
+    ]
     found = observe_again(door, door.tools, run, run[:3], call("close_door", {"door": "red"}, 2))
-    assert found.origin == "reexecuted" and json.loads(found.results[0]["content"]) == {"door": "red", "state": "closed"}
+    assert found.origin == "reexecuted" and json.loads(found.results[0]["content"]) == {
+        "door": "red",
+        "state": "closed",
+    }
     assert found.results[0]["tool_call_id"] == "call_2"
 
 
 def test_another_world_is_refused_and_a_recorded_result_is_taken(door: Pack):
-    jammed = [user("red"), call("open_door", {"door": "red"}), result({"error": "JAMMED"}), call("close_door", {"door": "red"}, 2), result({"error": "JAMMED"}, 2)]
+    jammed = [
+        user("red"),
+        call("open_door", {"door": "red"}),
+        result({"error": "JAMMED"}),
+        call("close_door", {"door": "red"}, 2),
+        result({"error": "JAMMED"}, 2),
+    ]
     with pytest.raises(Refusal, match="not this run's world"):
         observe_again(door, door.tools, jammed, jammed[:3], call("open_door", {"door": "blue"}, 2))
     found = observe_again(door, door.tools, jammed, jammed[:3], call("close_door", {"door": "red"}, 9))
@@ -52,7 +66,10 @@ def test_a_world_that_nothing_shows_to_be_the_runs_is_refused(door: Pack):
 
 
 def test_a_recorded_result_beyond_a_write_is_not_taken(pack: Pack):
-    read, write = call("get_order", {"order_id": "R1"}, 3), call("cancel_order", {"order_id": "R1", "reason": "other"}, 2)
+    read, write = (
+        call("get_order", {"order_id": "R1"}, 3),
+        call("cancel_order", {"order_id": "R1", "reason": "other"}, 2),
+    )
     run = [user("x"), write, result({"status": "cancelled"}, 2), read, result({"status": "cancelled"}, 3)]
     assert recorded(pack.tools, run, run[:1], read) is None, "a write lies between"
     assert recorded(pack.tools, run, run[:3], read) is not None
@@ -61,7 +78,12 @@ def test_a_recorded_result_beyond_a_write_is_not_taken(pack: Pack):
 
 
 def test_only_this_machine_may_be_asked():
-    assert is_loopback("127.0.0.1") and is_loopback("::1") and is_loopback("localhost") and not is_loopback("127.0.0.1.evil.org")
+    assert (
+        is_loopback("127.0.0.1")
+        and is_loopback("::1")
+        and is_loopback("localhost")
+        and not is_loopback("127.0.0.1.evil.org")
+    )
     with pytest.raises(FlywheelError, match="leave the building"):
         Model("https://api.example.com/v1")
 
@@ -112,13 +134,18 @@ def test_a_patch_fits_only_the_same_mistake_of_the_same_tool(pack: Pack):
     assert patch
     made = [apply_patch(patch, item) for item in items(pack)]
     assert [one is not None for one in made] == [True, True, False, False]
-    assert made[0] and json.loads(made[0].messages[4]["tool_calls"][0]["function"]["arguments"]) == {"order_id": "R2", "reason": "found_cheaper"}
+    assert made[0] and json.loads(made[0].messages[4]["tool_calls"][0]["function"]["arguments"]) == {
+        "order_id": "R2",
+        "reason": "found_cheaper",
+    }
     assert auto_check(made[0], items(pack)[0].messages, pack.tools) == []
 
 
 def test_an_id_is_no_patch_for_others_and_an_answer_is(pack: Pack):
     run = wrong_enum("R1")
-    other_id = patch_of(run, Proposal(4, [*run[:4], call("cancel_order", {"order_id": "R9", "reason": "other"}, 2)], [4]))
+    other_id = patch_of(
+        run, Proposal(4, [*run[:4], call("cancel_order", {"order_id": "R9", "reason": "other"}, 2)], [4])
+    )
     assert other_id and apply_patch(other_id, items(pack)[0]) is None
     answer = patch_of(run, Proposal(4, [*run[:4], says("No.")], [4]))
     assert answer and (made := apply_patch(answer, items(pack)[0])) and made.messages[4]["content"] == "No."

@@ -7,19 +7,27 @@ from hypothesis import strategies as st
 
 from flywheel.corrections.events import Recorded
 from flywheel.corrections.states import Event, ItemState, apply, check, fold
-from flywheel.corrections.workbench.board import DONE, HELD, Board
+from flywheel.corrections.workbench.board import HELD, OPEN, Board
 from flywheel.errors import FlywheelError
 from flywheel_tests.corrections.test_states import FIX, KINDS, PAYLOADS
 
 ITEMS = {"i": (0, "one"), "j": (1, "two"), "k": (2, "one")}
-STEPS = st.lists(st.tuples(st.sampled_from(sorted(ITEMS)), st.sampled_from(KINDS), st.sampled_from("abc"), PAYLOADS), max_size=60)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(sorted(ITEMS)), st.sampled_from(KINDS), st.sampled_from("abc"), PAYLOADS), max_size=60
+)
 
 
 def allowed(steps: list) -> list[Recorded]:
     """Those steps of a random history that the state machine allows, as the log would hold them."""
     states, log = dict.fromkeys(ITEMS, ItemState()), []
     for item, kind, actor, payload in steps:
-        event = Event(item, kind, "system" if kind in ("check", "reopen", "release") else actor, payload, "2026-01-06T10:00:00+00:00")
+        event = Event(
+            item,
+            kind,
+            "system" if kind in ("check", "reopen", "release") else actor,
+            payload,
+            "2026-01-06T10:00:00+00:00",
+        )
         try:
             check(states[item], event)
         except FlywheelError:
@@ -40,9 +48,11 @@ def test_following_in_pieces_equals_a_full_fold(steps: list, piece: int):
         assert place.state == fold([entry.event for entry in mine])
         assert place.sequence == (mine[-1].sequence if mine else 0)
     assert sum(board.counts().values()) == len(ITEMS)
-    assert board.done() == sum(place.state.status in DONE for place in board.places.values())
+    assert board.done() == sum(place.state.status not in OPEN for place in board.places.values())
     for status in {place.state.status for place in board.places.values()}:
-        assert [place.item_id for place in board.with_status(status)] == [k for k, p in board.places.items() if p.state.status == status]
+        assert [place.item_id for place in board.with_status(status)] == [
+            k for k, p in board.places.items() if p.state.status == status
+        ]
 
 
 @settings(max_examples=300, deadline=None)
@@ -70,7 +80,12 @@ def test_items_of_one_cluster_follow_each_other_and_ones_own_come_first():
 
 def test_events_of_other_batches_and_unknown_kinds_change_nothing():
     board = Board("b", ITEMS)
-    board.follow([Recorded(7, "other", Event("i", "claim", "x", {}, "t")), Recorded(8, "b", Event("i", "new_kind", "x", {}, "t"))])  # pyright: ignore[reportArgumentType]
+    board.follow(
+        [
+            Recorded(7, "other", Event("i", "claim", "x", {}, "t")),
+            Recorded(8, "b", Event("i", "new_kind", "x", {}, "t")),
+        ]
+    )  # pyright: ignore[reportArgumentType]
     assert board.seen == 8 and board.places["i"].state == ItemState() and board.places["i"].sequence == 8
 
 
@@ -79,7 +94,11 @@ def test_ten_thousand_items_cost_microseconds():
     number, started = 0, time.perf_counter()
     for turn in range(300):
         item = board.next_for(f"ann{turn}", "annotator", cluster=f"cluster{turn % 50}")
-        for kind, actor, payload in (("claim", f"ann{turn}", {}), ("submit", f"ann{turn}", FIX), ("check", "system", {"problems": []})):
+        for kind, actor, payload in (
+            ("claim", f"ann{turn}", {}),
+            ("submit", f"ann{turn}", FIX),
+            ("check", "system", {"problems": []}),
+        ):
             number += 1
             board.follow([Recorded(number, "b", Event(str(item), kind, actor, payload, "2026-01-06T10:00:00+00:00"))])  # pyright: ignore[reportArgumentType]
         board.counts()

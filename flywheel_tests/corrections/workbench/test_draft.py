@@ -35,7 +35,10 @@ def test_a_wrong_value_is_mended(pack: Pack):
 
 def test_another_tool_keeps_the_arguments_of_equal_names(pack: Pack):
     draft = ops.change_tool(ops.mark(Draft(), RUN, 4), "refund_order", parameters(pack, "refund_order"))
-    assert draft.calls[0]["function"]["name"] == "refund_order" and arguments(draft) == {"order_id": "R4821", "reason": "cheaper"}
+    assert draft.calls[0]["function"]["name"] == "refund_order" and arguments(draft) == {
+        "order_id": "R4821",
+        "reason": "cheaper",
+    }
     draft = ops.change_tool(draft, "track_shipment", parameters(pack, "track_shipment"))
     assert arguments(draft) == {}
 
@@ -115,7 +118,9 @@ def test_no_order_of_commands_breaks_a_draft_or_touches_the_run(commands: list[A
             "add": lambda d, v: ops.add_call(d, "get_order"), "remove": lambda d, v: ops.remove_call(d), "choose": ops.choose,
             "unfixable": lambda d, v: ops.set_unfixable(d, "tool_bug"),
         }[name](draft, value)  # fmt: skip
-        assert len(draft.tail) == len(draft.origins) and (not draft.tail or draft.tail[draft.open]["role"] == "assistant")
+        assert len(draft.tail) == len(draft.origins) and (
+            not draft.tail or draft.tail[draft.open]["role"] == "assistant"
+        )
         assert ops.restored(json.loads(json.dumps(draft.payload()))) == draft, "a draft survives being stored"
         proposal = ops.proposal_of(draft, RUN)
         if proposal:

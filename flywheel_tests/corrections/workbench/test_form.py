@@ -28,11 +28,15 @@ PLACE = {"type": "object", "properties": {"zip": {"type": "string"}, "floor": {"
 def object_of(inner: Any) -> Any:
     names = st.lists(st.sampled_from(["id", "a/b", "t~", "note", "ü"]), min_size=1, max_size=4, unique=True)
     return names.flatmap(
-        lambda keys: st.tuples(st.fixed_dictionaries({key: inner for key in keys}), st.lists(st.sampled_from(keys), unique=True))
+        lambda keys: st.tuples(
+            st.fixed_dictionaries({key: inner for key in keys}), st.lists(st.sampled_from(keys), unique=True)
+        )
     ).map(lambda pair: {"type": "object", "properties": pair[0], "required": pair[1]})
 
 
-SCHEMAS = object_of(st.recursive(LEAF, object_of, max_leaves=4)).map(lambda schema: {**schema, "$defs": {"place": PLACE}})
+SCHEMAS = object_of(st.recursive(LEAF, object_of, max_leaves=4)).map(
+    lambda schema: {**schema, "$defs": {"place": PLACE}}
+)
 
 
 def value_of(schema: Any, root: Any) -> Any:
@@ -56,7 +60,9 @@ def value_of(schema: Any, root: Any) -> Any:
     if kind == "object" and "properties" in schema:
         values = {key: value_of(inner, root) for key, inner in schema["properties"].items()}
         needed = {key: values[key] for key in schema.get("required", ())}
-        return st.fixed_dictionaries(needed, optional={key: value for key, value in values.items() if key not in needed})
+        return st.fixed_dictionaries(
+            needed, optional={key: value for key, value in values.items() if key not in needed}
+        )
     return st.just({"free": "form"}) if kind == "object" else plain[kind]
 
 
@@ -91,10 +97,17 @@ def test_drawn_and_posted_untouched_the_arguments_are_the_same(case: Any):
 
 
 @settings(max_examples=200, deadline=None)
-@given(CASES, st.dictionaries(st.text(max_size=4), st.none() | st.integers() | TEXT | st.just("\r") | st.just(["x"]), max_size=3))
+@given(
+    CASES,
+    st.dictionaries(st.text(max_size=4), st.none() | st.integers() | TEXT | st.just("\r") | st.just(["x"]), max_size=3),
+)
 def test_values_that_do_not_fit_are_kept_as_they_are(case: Any, wrong: dict[str, Any]):
     schema, arguments = case
-    held = {**arguments, **wrong, **{key: value for key, value in zip(schema["properties"], wrong.values(), strict=False)}}
+    held = {
+        **arguments,
+        **wrong,
+        **{key: value for key, value in zip(schema["properties"], wrong.values(), strict=False)},
+    }
     fields = draw(schema, held)
     assert fields is not None
     assert diff(held, read(schema, posted(fields), held).arguments) == []
@@ -122,7 +135,11 @@ def test_each_kind_of_schema_has_its_field(schema: Any, widget: str):
 
 def test_a_recursive_schema_ends_in_a_json_box():
     root = {"type": "object", "properties": {"in": {"$ref": "#"}}}
-    loop = {"type": "object", "properties": {"in": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "object", "properties": {"in": {"$ref": "#/$defs/n"}}}}}
+    loop = {
+        "type": "object",
+        "properties": {"in": {"$ref": "#/$defs/n"}},
+        "$defs": {"n": {"type": "object", "properties": {"in": {"$ref": "#/$defs/n"}}}},
+    }
     assert shape_of(root, root).widget == "object" and draw(root, {}) and draw(loop, {})
 
 
@@ -171,6 +188,12 @@ def test_values_seen_earlier_are_offered_the_same_name_first():
 
 
 def test_a_form_that_cannot_be_drawn_is_still_validated():
-    tool = {"type": "function", "function": {"name": "t", "parameters": {"type": "object", "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}}}
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "t",
+            "parameters": {"type": "object", "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
+        },
+    }
     assert draw(tool["function"]["parameters"], {}) is None
     assert check_call([tool], "t", "{}") and not check_call([tool], "t", '{"a": 1}')

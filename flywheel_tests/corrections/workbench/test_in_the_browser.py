@@ -62,10 +62,17 @@ def test_three_people_with_keys_only_end_in_the_lake(tmp_path: Path):
     submitted = [entry.event.payload for entry in store.since(0) if entry.event.kind == "submit"]
     assert all(payload["effort"]["active_ms"] > 0 and payload["effort"]["keystrokes"] > 0 for payload in submitted)
     (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides={"telemetry": {"enabled": False}}) as instance:
+    with dg.DagsterInstance.local_temp(
+        str(tmp_path / "dagster"), overrides={"telemetry": {"enabled": False}}
+    ) as instance:
         run_job("learn", workflow="support_desk", week=WEEK, on=instance, stages=["corrected_traces"])
     rows = Lake(settings.lake()).read_partition("corrected_traces", workflow="support_desk", week=WEEK)
-    assert rows.height == 2 and set(rows["annotator"]) == {"ann"} and set(rows["reviewer"]) == {"rob"} and set(rows["auditor"]) == {"joy"}
+    assert (
+        rows.height == 2
+        and set(rows["annotator"]) == {"ann"}
+        and set(rows["reviewer"]) == {"rob"}
+        and set(rows["auditor"]) == {"joy"}
+    )
     assert sorted(rows["suffix_mode"]) == ["reexecuted", "truncated"] and set(rows["annotator_kind"]) == {"human"}
     made = [json.loads(m)[4]["tool_calls"][0]["function"] for m in rows.sort("failure_cluster")["messages"]]
     assert [json.loads(function["arguments"]) for function in made] == [

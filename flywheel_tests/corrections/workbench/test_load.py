@@ -47,7 +47,9 @@ class Annotator:
         form = {"csrf": self.csrf, "seen": self.seen}
         self.http.post(f"{self.address[0]}/annotate/{self.item}/edit", data={**form, "op": "mark:4"}).raise_for_status()
         started = time.perf_counter()
-        answer = self.http.post(f"{self.address[0]}/annotate/{self.item}/submit", data={**form, **_RIGHT}).raise_for_status()
+        answer = self.http.post(
+            f"{self.address[0]}/annotate/{self.item}/submit", data={**form, **_RIGHT}
+        ).raise_for_status()
         self.seconds.append(time.perf_counter() - started)
         self.confirmed.append(self.item)
         self._see(answer.headers["hx-push-url"], answer.text)
@@ -86,7 +88,9 @@ def test_ten_thousand_items_fifty_people_and_a_kill(tmp_path: Path):
         alone = Annotator(address, "alone")
         alone.work(60)
         median = statistics.median(alone.seconds)
-        print(f"page to page, one person, {ITEMS:,} open items: median {median * 1000:.1f} ms, 95 % {sorted(alone.seconds)[56] * 1000:.1f} ms")
+        print(
+            f"page to page, one person, {ITEMS:,} open items: median {median * 1000:.1f} ms, 95 % {sorted(alone.seconds)[56] * 1000:.1f} ms"
+        )
         people = [Annotator(address, f"person{n}") for n in range(PEOPLE)]
         threads = [threading.Thread(target=person.work, args=(EACH,)) for person in people]
         begun = time.perf_counter()
@@ -112,8 +116,12 @@ def test_ten_thousand_items_fifty_people_and_a_kill(tmp_path: Path):
     together = [second for person in people for second in person.seconds]
     print(f"{PEOPLE} people, {sum(len(p.confirmed) for p in people)} corrections in {spent:.1f} s with a kill -9 and a restart in the middle; page to page"
           f" median {statistics.median(together) * 1000:.0f} ms, 95 % {sorted(together)[int(len(together) * 0.95)] * 1000:.0f} ms")  # fmt: skip
-    print(f"confirmed before the kill: {sum(map(len, before.values()))}, of them in the log: {kept_of_killed}; events {store.verify_chain():,}, chain whole")
-    assert all(by_item.get(item) == person.name for person in everybody for item in person.confirmed), "nothing confirmed is lost"
+    print(
+        f"confirmed before the kill: {sum(map(len, before.values()))}, of them in the log: {kept_of_killed}; events {store.verify_chain():,}, chain whole"
+    )
+    assert all(by_item.get(item) == person.name for person in everybody for item in person.confirmed), (
+        "nothing confirmed is lost"
+    )
     assert max(submits.values()) == 1 and max(claims.values()) == 1, "nothing is doubled"
     assert len(submits) >= PEOPLE * EACH + 60 and kept_of_killed == sum(map(len, before.values()))
     assert median < 0.1, f"page to page took {median * 1000:.0f} ms at the median"

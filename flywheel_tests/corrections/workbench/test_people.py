@@ -64,7 +64,15 @@ def test_cookies_cannot_be_forged(tmp_path: Path):
     cookie = sessions.cookie(session)
     assert sessions.read(cookie) == session and Sessions(tmp_path / "a.key").read(cookie) == session
     body, signature = cookie.split(".")
-    for forged in (None, "", "x", f"{body}.{'0' * 64}", f"{body[:-2]}AA.{signature}", others.cookie(session), f".{signature}"):
+    for forged in (
+        None,
+        "",
+        "x",
+        f"{body}.{'0' * 64}",
+        f"{body[:-2]}AA.{signature}",
+        others.cookie(session),
+        f".{signature}",
+    ):
         assert sessions.read(forged) is None
     assert sessions.read(sessions.cookie(Session("i", "ann", 0))) is None, "too old"
     assert sessions.token(session) != sessions.token(sessions.new("ann")) != others.token(session)

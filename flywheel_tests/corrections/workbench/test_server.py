@@ -29,7 +29,9 @@ def inline_parts(page: str) -> list[str]:
     class Reader(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             names = dict(attrs)
-            found.extend([name for name in names if name.startswith("on") or name.startswith("hx-on") or name == "style"])
+            found.extend(
+                [name for name in names if name.startswith("on") or name.startswith("hx-on") or name == "style"]
+            )
             found.extend([tag] if tag in ("style", "iframe", "img") or (tag == "script" and "src" not in names) else [])
 
     Reader().feed(page)
@@ -49,7 +51,9 @@ def test_an_item_goes_through_all_passes_to_the_closed_batch(visitor: Visit, ben
     assert ann.take() and ann.edit("unfixable:policy_gap").status_code == 200 and ann.submit().status_code == 303
     assert ann.take() and ann.edit("mark:2").status_code == 200 and ann.edit("refusal").status_code == 200
     assert "I cannot help with that." in ann.page and ann.submit().headers["location"] == "/?done=annotate"
-    assert rob.take("review") and "found_cheaper" in rob.page and "ann" not in re.sub(r"<[^>]*>", " ", rob.page).split(), "names are hidden"
+    assert (
+        rob.take("review") and "found_cheaper" in rob.page and "ann" not in re.sub(r"<[^>]*>", " ", rob.page).split()
+    ), "names are hidden"
     assert rob.decide("review", "dispute").status_code == 422, "a dispute needs a reason"
     assert rob.decide("review", "dispute", "not what was asked").status_code == 303
     assert rob.take("review") and "policy gap" in rob.page
@@ -104,7 +108,11 @@ def test_live_validation_says_what_the_automatic_check_will_say(visitor: Visit):
     ann = visitor("ann")
     item = ann.take()
     ann.edit("mark:4")
-    live = lambda **fields: ann.http.post(f"/annotate/{item}/fields", data={**ann.form(), **fields}, headers={"hx-request": "true"}).text  # noqa: E731
+
+    def live(**fields: str) -> str:
+        data = {**ann.form(), **fields}
+        return ann.http.post(f"/annotate/{item}/fields", data=data, headers={"hx-request": "true"}).text
+
     assert "is not one of" in live() and 'class="invalid"' in live()
     assert 'class="valid"' in live(**RIGHT)
     refused = ann.submit(**{"s:/reason": "given", "v:/reason": "2", "s:/order_id": "given", "v:/order_id": "x"})
@@ -135,7 +143,9 @@ def test_an_expired_lease_keeps_the_draft(visitor: Visit, bench: Workbench, monk
     ann.edit("mark:4", **RIGHT)
     form = {**ann.form(), **RIGHT}
     place = bench.desk.place(item)
-    bench.desk.store.append(bench.desk.board.batch, Event(item, "give_back", "ann", {"reason": "lease expired"}), after=place.sequence)
+    bench.desk.store.append(
+        bench.desk.board.batch, Event(item, "give_back", "ann", {"reason": "lease expired"}), after=place.sequence
+    )
     for path in ("submit", "edit", "fields"):
         refused = ann.http.post(f"/annotate/{item}/{path}", data={**form, "op": "undo"}, headers={"hx-request": "true"})
         assert refused.status_code == 409 and "W02" in refused.text and "Claim it again" in refused.text
@@ -172,7 +182,10 @@ def test_a_person_never_gets_a_second_role_on_an_item(visitor: Visit, bench: Wor
     corrected(ann)
     item = next(place.item_id for place in bench.desk.board.with_status("auto_checked"))
     assert ann.take("review") == "", "their own item is not offered"
-    forged = ann.http.post(f"/review/{item}/decide", data={"csrf": ann.csrf, "seen": str(bench.desk.place(item).sequence), "decision": "accept"})
+    forged = ann.http.post(
+        f"/review/{item}/decide",
+        data={"csrf": ann.csrf, "seen": str(bench.desk.place(item).sequence), "decision": "accept"},
+    )
     assert forged.status_code == 409 and bench.desk.refresh().places[item].state.status == "auto_checked"
 
 
@@ -194,7 +207,10 @@ def test_forged_requests(visitor: Visit, app: Starlette, bench: Workbench):
     ann, bob = visitor("ann"), visitor("bob")
     item = ann.take()
     events = bench.desk.store.verify_chain()
-    post = lambda headers=None, **data: ann.http.post(f"/annotate/{item}/give-back", data={"seen": "2", **data}, headers=headers or {})  # noqa: E731
+
+    def post(headers: dict[str, str] | None = None, **data: str):
+        return ann.http.post(f"/annotate/{item}/give-back", data={"seen": "2", **data}, headers=headers or {})
+
     for refused in (
         post(), post(csrf="0" * 64), post(csrf=bob.csrf), post(csrf=ann.csrf, headers={"origin": "http://evil.example"}),
         post(csrf=ann.csrf, headers={"sec-fetch-site": "cross-site"}), post(csrf=ann.csrf, headers={"origin": "null"}),
@@ -211,7 +227,11 @@ def test_requests_that_make_no_sense(visitor: Visit):
     ann = visitor("ann")
     item = ann.take()
     ann.edit("mark:4")
-    assert "W19" in ann.edit("no-such-command").text and "W19" in ann.edit("mark:3").text and "W19" in ann.edit("mark:99").text
+    assert (
+        "W19" in ann.edit("no-such-command").text
+        and "W19" in ann.edit("mark:3").text
+        and "W19" in ann.edit("mark:99").text
+    )
     assert "W05" in ann.edit("tool:drop_tables").text, "a tool the run was not offered"
     assert "W07" in ann.http.get("/annotate/nobody").text and ann.http.get("/nowhere").status_code == 404
     assert "W19" in ann.submit(**RIGHT, seen="many").text
@@ -233,7 +253,9 @@ def test_hostile_text_is_shown_and_inert(visitor: Visit):
     for character in ("\u202e", "\u202c", "\u200b", "\x1b"):
         assert character not in ann.page and f"\\u{ord(character):04x}" in ann.page
     ann.edit("mark:2")
-    assert "<script>alert" not in ann.page and "spelled out" in ann.page, "in a field the text is as it was, and shown beside it"
+    assert "<script>alert" not in ann.page and "spelled out" in ann.page, (
+        "in a field the text is as it was, and shown beside it"
+    )
     answer = ann.http.get("/")
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'") and "unsafe" not in policy
@@ -243,7 +265,12 @@ def test_hostile_text_is_shown_and_inert(visitor: Visit):
 
 def test_a_megabyte_is_clipped_and_shown_on_request(settings: Settings):
     long = "a" * 999_990 + HOSTILE
-    make_house(settings.home, SUPPORT_DESK, [([user(long), call("get_order", {"order_id": long}), says("?")], 1, "c", "b")], workflow="long_desk")
+    make_house(
+        settings.home,
+        SUPPORT_DESK,
+        [([user(long), call("get_order", {"order_id": long}), says("?")], 1, "c", "b")],
+        workflow="long_desk",
+    )
     ann = Visitor(make_app(make_workbench(settings, "long_desk")), "ann")
     item = ann.take()
     assert len(ann.page) < 60_000 and f"{len(long):,} characters" in ann.page and "Show all" in ann.page
@@ -259,7 +286,13 @@ def test_a_megabyte_is_clipped_and_shown_on_request(settings: Settings):
 def test_a_schema_the_form_cannot_draw_is_written_as_json_and_validated(settings: Settings):
     odd = {"type": "function", "x-access": "write", "function": {"name": "odd", "parameters": {
         "type": "object", "oneOf": [{"required": ["a"]}, {"required": ["b"]}], "additionalProperties": {"type": "integer"}}}}  # fmt: skip
-    make_house(settings.home, SUPPORT_DESK, [([user("x"), call("odd", "{broken"), says("?")], 1, "c", "b")], workflow="odd_desk", tools=[odd])
+    make_house(
+        settings.home,
+        SUPPORT_DESK,
+        [([user("x"), call("odd", "{broken"), says("?")], 1, "c", "b")],
+        workflow="odd_desk",
+        tools=[odd],
+    )
     ann = Visitor(make_app(make_workbench(settings, "odd_desk")), "ann")
     ann.take()
     ann.edit("mark:1")
@@ -267,7 +300,10 @@ def test_a_schema_the_form_cannot_draw_is_written_as_json_and_validated(settings
     for wrong in ("{broken", "[]", '{"a": "x"}', '{"c": 1}', '{"a": 1, "b": 2}'):
         assert ann.submit(raw=wrong).status_code == 422
         ann.page = ann.http.get(f"/annotate/{ann.item}").text
-        assert json.loads(json.dumps(ann.form()["raw"])) in (wrong, json.dumps(json.loads(wrong), indent=2) if wrong != "{broken" else wrong)
+        assert json.loads(json.dumps(ann.form()["raw"])) in (
+            wrong,
+            json.dumps(json.loads(wrong), indent=2) if wrong != "{broken" else wrong,
+        )
     assert ann.submit(raw='{"a": 1}').status_code == 303
 
 
@@ -275,7 +311,13 @@ def test_arrays_and_nested_objects_are_drawn_and_grown(settings: Settings):
     tool = {"type": "function", "x-access": "write", "function": {"name": "pack", "parameters": {"type": "object", "properties": {
         "items": {"type": "array", "items": {"type": "object", "properties": {"sku": {"type": "string"}, "n": {"type": "integer"}}, "required": ["sku"]}},
         "to": {"type": "object", "properties": {"zip": {"type": "string"}}, "required": ["zip"]}}, "required": ["items"]}}}  # fmt: skip
-    make_house(settings.home, SUPPORT_DESK, [([user("x"), call("pack", {"items": 3}), says("?")], 1, "c", "b")], workflow="pack_desk", tools=[tool])
+    make_house(
+        settings.home,
+        SUPPORT_DESK,
+        [([user("x"), call("pack", {"items": 3}), says("?")], 1, "c", "b")],
+        workflow="pack_desk",
+        tools=[tool],
+    )
     bench = make_workbench(settings, "pack_desk")
     ann = Visitor(make_app(bench), "ann")
     item = ann.take()
