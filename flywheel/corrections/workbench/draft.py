@@ -94,7 +94,7 @@ def begin_again(proposal: Mapping[str, Any]) -> Draft:
         return Draft()
     index = proposal["first_bad_message_index"]
     tail = tuple(proposal["messages"][index:])
-    told = proposal.get("origins") or ["written" if m["role"] == "assistant" else "reexecuted" for m in tail]
+    told: list[Any] = proposal.get("origins") or ["written" if m["role"] == "assistant" else "reexecuted" for m in tail]
     origins: tuple[Origin, ...] = tuple(told[: len(tail)])
     return Draft(accepted=index - 1, marked=index, tail=tail, origins=origins)
 

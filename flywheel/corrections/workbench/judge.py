@@ -185,7 +185,7 @@ def _page(call: Call, pass_: Pass, item_id: str, told: str = "") -> Response:
             "difference": compared(item.messages[index], messages[index]),
         }  # fmt: skip
     waiting = {"review": "auto_checked", "adjudicate": "disputed"}.get(pass_.path)
-    left = len(call.desk.board.with_status(waiting)) if waiting else len(lot_of(call.desk.board).waiting)
+    left = len(call.desk.board.with_status(waiting)) if waiting else len(lot_of(call.desk.board).waiting) - 1
     return call.page(
         "judge.html", pass_=pass_, decisions=decisions_of(pass_, proposal), item=item, place=place, proposal=proposal,
         seen=place.sequence, steps=shown_steps(item.messages, item.tools, suspected=item.message_index), told=told,
