@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -14,6 +15,7 @@ class Settings(BaseSettings):
         first_week: first Monday there is a partition for.
         threads: CPU threads a training or serving child may use.
         serve_start_seconds: how long vLLM may take to answer its health check.
+        qa_store_url: FLYWHEEL_QA_STORE, a `postgresql+psycopg2://` URL that all workflows share; empty: an SQLite file for each.
         vault_folder: where keys and originals lie instead of `home`/vault, e.g. on an encrypted disk.
         base_model: base model to use instead of the one the pack names, e.g. tiny-random for `make lap`.
     """
@@ -27,6 +29,7 @@ class Settings(BaseSettings):
     serve_start_seconds: int = 240
     base_model: str | None = None
     vault_folder: Path | None = None
+    qa_store_url: str | None = Field(default=None, validation_alias=AliasChoices("FLYWHEEL_QA_STORE", "qa_store_url"))
 
     def workflows(self) -> Path:
         """Folder of the workflow packs."""
@@ -53,7 +56,7 @@ class Settings(BaseSettings):
         return self.home / "checkpoints" / workflow
 
     def qa_store(self, workflow: str) -> Path:
-        """The correction event log."""
+        """The correction event log where no URL is set; open it through `corrections.stores.open_store`."""
         return self.home / "qa" / f"{workflow}.sqlite"
 
     def report(self, workflow: str, week: str) -> Path:

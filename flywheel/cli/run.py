@@ -69,9 +69,9 @@ def _take_late_traces(settings: Settings, week: str, workflow: str, on: Any, scr
 
 
 def _closed(settings: Settings, week: str, workflow: str) -> bool:
-    from flywheel.corrections.events import EventStore
+    from flywheel.corrections.stores import open_store
 
-    batch = EventStore(settings.qa_store(workflow)).batch_of(week, workflow)
+    batch = open_store(settings, workflow).batch_of(week, workflow)
     return batch is not None and batch.closed
 
 

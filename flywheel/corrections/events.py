@@ -1,92 +1,51 @@
-"""The event store: append-only SQLite in WAL mode, hash-chained, with the separation of duties as a constraint.
+"""The event store: append-only, hash-chained, with the separation of duties as a constraint, in SQLite or PostgreSQL.
 
 State is never stored, it is folded from the events. The database itself refuses updates, deletes, and a second role of
-one person on one item, whatever the code above it does.
+one person on one item, whatever the code above it does. Beside the log lie drafts: unfinished input, changed at will.
 """
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from flywheel.corrections.states import Event, ItemState, apply, check, fold, role_of
+from flywheel.corrections import batches, guard, log
+from flywheel.corrections.batches import Batch, batch_id
+from flywheel.corrections.database import Connection, open_database
+from flywheel.corrections.log import Recorded
+from flywheel.corrections.states import HELD, Event, ItemState, apply, check, fold, role_of
 from flywheel.errors import FlywheelError
-from flywheel.privacy.erasure import compact
-from flywheel.toolcalls.arguments import canonical_json, sha256_of
+from flywheel.toolcalls.arguments import canonical_json
 
+__all__ = ["LEASE", "Batch", "Event", "EventStore", "ItemState", "Recorded", "batch_id"]
 LEASE = timedelta(minutes=60)
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    sequence INTEGER PRIMARY KEY, batch TEXT NOT NULL, item_id TEXT NOT NULL, kind TEXT NOT NULL, actor TEXT NOT NULL,
-    payload TEXT NOT NULL, payload_sha256 TEXT NOT NULL, at TEXT NOT NULL, previous_hash TEXT NOT NULL, hash TEXT NOT NULL UNIQUE);
-CREATE INDEX IF NOT EXISTS events_by_item ON events (item_id, sequence);
-CREATE TABLE IF NOT EXISTS roles (
-    item_id TEXT NOT NULL, actor TEXT NOT NULL, role TEXT NOT NULL, PRIMARY KEY (item_id, actor));
-CREATE TRIGGER IF NOT EXISTS events_are_final BEFORE UPDATE ON events
-    WHEN NEW.payload != '{"erased": true}' OR NEW.hash != OLD.hash OR NEW.payload_sha256 != OLD.payload_sha256 OR NEW.actor != OLD.actor
-    BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
-CREATE TRIGGER IF NOT EXISTS events_stay BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
-CREATE TRIGGER IF NOT EXISTS roles_are_final BEFORE UPDATE ON roles BEGIN SELECT RAISE(ABORT, 'roles are final'); END;
-"""
-_ERASED = '{"erased": true}'
-_BATCH = ""  # item_id of events that concern a whole batch
-
-
-class Batch(NamedTuple):
-    """One batch handed to people: its partition, version, attempt, items, and whether it is frozen or closed."""
-
-    week: str
-    workflow: str
-    version: str
-    attempt: int
-    qa_mode: str
-    item_ids: list[str]
-    frozen: bool
-    closed: bool
-
-
-class Recorded(NamedTuple):
-    """One event as it stands in the log."""
-
-    sequence: int
-    batch: str
-    event: Event
+_ENDS_A_DRAFT = (
+    "submit",
+    "edit",
+    "give_back",
+    "accept",
+    "return",
+    "dispute",
+    "uphold",
+    "drop",
+    "audit",
+    "report_privacy",
+)
 
 
 class EventStore:
-    """All correction events of one workflow.
+    """All correction events of one workflow, or of all workflows that share a database.
 
     Args:
-        path: SQLite file; made with its folder when absent.
+        location: SQLite file (made with its folder when absent), `postgresql+psycopg2://` URL, or `:memory:`.
+        workflow: the only one whose batches are listed; None lists all.
+        durable: False skips fsync: for tests and simulations that may lose their last second.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        connection = sqlite3.connect(path, timeout=30)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(_SCHEMA)
-        finally:
-            connection.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-        try:
-            connection.execute("PRAGMA synchronous=FULL")  # what was confirmed survives a power cut
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        finally:
-            connection.close()
+    def __init__(self, location: Path | str, *, workflow: str | None = None, durable: bool = True) -> None:
+        self.database = open_database(location, durable=durable)
+        self.workflow = workflow
 
     def append(self, batch: str, event: Event, *, at: datetime | None = None, after: int | None = None) -> ItemState:
         """Check an event against the item's state and add it, in one transaction; returns the new state.
@@ -95,70 +54,151 @@ class EventStore:
             after: sequence of the item's last event that the actor saw, 0 for none; None does not ask. Two tabs, a replayed request and a
                 colleague who was faster are told apart from a first one by it.
 
-        Raises FlywheelError naming the rule, and then nothing was written.
+        Raises FlywheelError naming the rule, and then nothing was written. Costs what the item's own events cost.
         """
-        moment = (at or datetime.now(UTC)).isoformat()
-        with self._transaction() as connection:
-            if self._closed(connection, batch) and event.kind != "release":
+        stamped = Event(event.item_id, event.kind, event.actor, event.payload, (at or datetime.now(UTC)).isoformat())
+        if event.kind == "plant":
+            raise FlywheelError(
+                "nobody plants items by hand", where=f"item {event.item_id}", remedy="use EventStore.plant"
+            )
+        with self.database.write() as connection:
+            guard.admit(connection, batch, stamped, after)
+            events = log.events_of(connection, event.item_id, batch)
+            if any("erased" in one.payload for one in events):
                 raise FlywheelError(
-                    "the batch is closed", where=f"batch {batch}", remedy="this work belongs to the next batch"
+                    "the item's person was erased", where=f"item {event.item_id}", remedy="take another one"
                 )
-            if after is not None and _last(connection, event.item_id, batch) != after:
-                raise FlywheelError("the item has moved on since this page was opened", where=f"item {event.item_id}",
-                                    remedy="open it again: what happened since is shown there")  # fmt: skip
-            state = fold(_events(connection, event.item_id, batch))
-            stamped = Event(event.item_id, event.kind, event.actor, event.payload, moment)
+            state = fold(events)
             check(state, stamped)
             role = role_of(state, stamped)
             if role != "system":
-                self._take_role(connection, stamped, role)
-            _insert(connection, batch, stamped)
+                guard.take_role(connection, batch, stamped, role)
+            log.insert(connection, batch, stamped, None if role == "system" else role)
+            if event.kind == "report_privacy":
+                guard.report_twins(connection, batch, stamped)
+                connection.execute("DELETE FROM drafts WHERE item_id = ?", (event.item_id,))
+            if event.kind in _ENDS_A_DRAFT:
+                _clear(connection, batch, event.item_id, event.actor)
         return apply(state, stamped)
 
-    def _take_role(self, connection: sqlite3.Connection, event: Event, role: str) -> None:
-        known = connection.execute(
-            "SELECT role FROM roles WHERE item_id = ? AND actor = ?", (event.item_id, event.actor)
-        ).fetchone()
-        if known is None:
-            connection.execute("INSERT INTO roles VALUES (?, ?, ?)", (event.item_id, event.actor, role))
-        elif known[0] != role:
-            raise FlywheelError(f"{event.actor} was the item's {known[0]} before and cannot be its {role}",
-                                where=f"item {event.item_id}", remedy="another person has to do this")  # fmt: skip
+    def plant(
+        self, batch: str, item_id: str, place: float, payload: dict[str, Any], *, role: str = "annotator"
+    ) -> bool:
+        """Plant an item (probes.py) beside the batch's own; False when it stands there already.
+
+        Args:
+            place: among the batch's items, whose places are 0, 1, 2 and so on.
+            payload: kind, source, item, expected, barred, and proposal for one that goes straight to review.
+            role: what the barred people may not be on it.
+        """
+        event = Event(item_id, "plant", "system", payload, batches.now())
+        with self.database.write() as connection:
+            if log.last_sequence(connection, item_id, batch):
+                return False
+            check(ItemState(), event)
+            batches.add_member(connection, batch, item_id, place, payload["kind"], payload["source"])
+            for actor in payload["barred"]:
+                guard.bar(connection, item_id, actor, role)
+            log.insert(connection, batch, event)
+        return True
+
+    def planted(self, batch: str) -> list[tuple[float, str, dict[str, Any]]]:
+        """(place, item id, payload) of the batch's planted items, erased ones left out."""
+        asked = "SELECT item_id, place FROM members WHERE batch = ? AND kind <> 'item'"
+        with self.database.read() as connection:
+            places = dict(tuple(row) for row in connection.execute(asked, (batch,)).fetchall())
+            events = [log.events_of(connection, item_id, batch)[0] for item_id in places]
+        return sorted((places[e.item_id], e.item_id, e.payload) for e in events if "erased" not in e.payload)
+
+    def salt(self, batch: str) -> str:
+        """The secret that a batch's planted items depend on; shown to nobody."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                "SELECT salt FROM salts WHERE batch = ? AND attempt = ?", (batch, batches.PROBES)
+            ).fetchone()
+        return row[0] if row else ""
 
     def since(self, sequence: int) -> list[Recorded]:
         """All events after a sequence number, in order: what a reader that follows the log asks for."""
-        with self._transaction() as connection:
-            rows = connection.execute(
-                "SELECT sequence, batch, item_id, kind, actor, payload, at FROM events WHERE sequence > ? ORDER BY sequence",
-                (sequence,),
-            ).fetchall()
-        return [Recorded(row[0], row[1], Event(row[2], row[3], row[4], json.loads(row[5]), row[6])) for row in rows]
+        mine, values = ("sequence > ?", [sequence])
+        if self.workflow is not None:
+            mine, values = "sequence > ? AND workflow = ?", [sequence, self.workflow]
+        with self.database.read() as connection:
+            return log.recorded(connection, mine, values)
+
+    def history(self, batch: str) -> list[Recorded]:
+        """All events of a batch and its items, in order; erased ones keep who, what and when."""
+        with self.database.read() as connection:
+            return log.recorded(connection, "batch = ?", (batch,))
 
     def state(self, item_id: str, batch: str) -> ItemState:
         """The item's state in a batch, folded from its events."""
-        with self._transaction() as connection:
-            return fold(_events(connection, item_id, batch))
+        with self.database.read() as connection:
+            return fold(log.events_of(connection, item_id, batch))
 
     def states(self, batch: str) -> dict[str, ItemState]:
-        """State of every item of a batch."""
-        opened = self._opened(batch)
-        with self._transaction() as connection:
-            events = {item_id: _events(connection, item_id, batch) for item_id in opened["item_ids"]}
-        return {
-            key: fold(found) for key, found in events.items() if not any("erased" in event.payload for event in found)
-        }
+        """State of every item of a batch, planted ones between the others, in the order of their places; one query."""
+        with self.database.read() as connection:
+            return {key: fold(found) for key, found in events_in(connection, batch).items() if not _erased(found)}
 
     def expire_leases(self, batch: str, *, now: datetime | None = None) -> list[str]:
-        """Give back every claimed item without an event for the length of a lease; returns their ids."""
+        """Give back every held item without an event or draft for the length of a lease; returns their ids."""
         moment = now or datetime.now(UTC)
+        with self.database.read() as connection:
+            events = events_in(connection, batch)
+            asked = "SELECT item_id, actor, at FROM drafts WHERE batch = ?"
+            drafts = {(row[0], row[1]): row[2] for row in connection.execute(asked, (batch,)).fetchall()}
         expired = []
-        for item_id, state in self.states(batch).items():
-            with self._transaction() as connection:
-                events = _events(connection, item_id, batch)
-            if state.status == "claimed" and events and moment - datetime.fromisoformat(events[-1].at) > LEASE:
-                self.append(batch, Event(item_id, "give_back", str(state.annotator)), at=moment)
+        for item_id, found in events.items():
+            state = ItemState() if _erased(found) else fold(found)
+            holder = getattr(state, HELD[state.status]) if state.status in HELD else None
+            if holder is None:
+                continue
+            last = max(found[-1].at, drafts.get((item_id, holder), ""), key=_moment)
+            if moment - _moment(last) > LEASE:
+                try:
+                    self.append(batch, Event(item_id, "give_back", holder, {"because": "lease expired"}), at=moment)
+                except FlywheelError:  # its holder was faster, or the lot closed over it
+                    continue
                 expired.append(item_id)
         return expired
+
+    def not_for(self, batch: str, actor: str) -> dict[str, set[str]]:
+        """Items of the batch that a person may not take, by role: held in another role before, or barred. For queues."""
+        asked = "SELECT b.item_id, b.role FROM bars b JOIN members m ON m.item_id = b.item_id WHERE m.batch = ? AND b.actor = ?"
+        held = "SELECT r.item_id, r.role FROM roles r JOIN members m ON m.item_id = r.item_id WHERE m.batch = ? AND r.actor = ?"
+        roles = ("annotator", "reviewer", "adjudicator", "auditor")
+        found: dict[str, set[str]] = {role: set() for role in roles}
+        with self.database.read() as connection:
+            for item_id, role in connection.execute(asked, (batch, actor)).fetchall():
+                found[role].add(item_id)
+            for item_id, role in connection.execute(held, (batch, actor)).fetchall():
+                for other in roles:
+                    if other != role:
+                        found[other].add(item_id)
+        return found
+
+    def save_draft(
+        self, batch: str, item_id: str, actor: str, payload: dict[str, Any], *, at: datetime | None = None
+    ) -> None:
+        """Keep unfinished input, replacing what was kept; its time extends the lease."""
+        moment = (at or datetime.now(UTC)).isoformat()
+        with self.database.write() as connection:
+            _clear(connection, batch, item_id, actor)
+            values = (batch, item_id, actor, canonical_json(payload), moment)
+            connection.execute("INSERT INTO drafts VALUES (?, ?, ?, ?, ?)", values)
+
+    def draft(self, batch: str, item_id: str, actor: str) -> dict[str, Any] | None:
+        """What was kept last, or None."""
+        asked = "SELECT payload FROM drafts WHERE batch = ? AND item_id = ? AND actor = ?"
+        with self.database.read() as connection:
+            row = connection.execute(asked, (batch, item_id, actor)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def clear_draft(self, batch: str, item_id: str, actor: str) -> None:
+        """Forget it; submitting, deciding and giving back do so by themselves."""
+        with self.database.write() as connection:
+            _clear(connection, batch, item_id, actor)
 
     def open_batch(self, *, week: str, workflow: str, version: str, item_ids: list[str], qa_mode: str) -> str:
         """Open a batch and return its id; the same version again changes nothing.
@@ -166,138 +206,74 @@ class EventStore:
         Once people work on a week's batch (first claim) it is frozen: asking for another version then gives the frozen
         one's id, and what is new waits for the next batch (design.md 8.2).
         """
-        known = [batch for batch in self.batches() if (batch.week, batch.workflow) == (week, workflow)]
-        for batch in known:
-            if batch.version == version or batch.frozen:
-                return batch_id(batch.week, batch.workflow, batch.version)
-        name = batch_id(week, workflow, version)
         payload = {"week": week, "workflow": workflow, "version": version, "item_ids": item_ids, "qa_mode": qa_mode}
-        with self._transaction() as connection:
-            _insert(connection, name, Event(_BATCH, "open", "system", payload, _now()))  # pyright: ignore[reportArgumentType]
-        return name
+        with self.database.write() as connection:
+            for batch in batches.find(connection, "workflow = ?", (workflow,)):
+                if batch.week == week and (batch.version == version or batch.frozen):
+                    return batch.name
+            return batches.open_one(connection, payload, batches.now())
 
-    def close_batch(self, batch: str, *, attempt: int = 1) -> None:
-        """Close a batch: nothing more is added to it, and `learn` may read it. Closing again with the same attempt is nothing."""
-        with self._transaction() as connection:
-            done = connection.execute(
-                "SELECT payload FROM events WHERE batch = ? AND kind = 'close'", (batch,)
-            ).fetchall()
-            if all(json.loads(row[0])["attempt"] != attempt for row in done):
-                _insert(connection, batch, Event(_BATCH, "close", "system", {"attempt": attempt}, _now()))  # pyright: ignore[reportArgumentType]
+    def close_batch(self, batch: str, *, attempt: int = 1, reason: str = "complete", by: str = "system") -> None:
+        """Close a batch: nothing more is added to it, and `learn` may read it. Closing again with the same attempt is nothing.
+
+        Args:
+            reason: complete, deadline, or a sentence; by: the person, or system.
+        """
+        with self.database.write() as connection:
+            batches.close_one(connection, batch, attempt, reason, by, batches.now())
 
     def batches(self) -> list[Batch]:
-        """All batches ever opened, in order."""
-        with self._transaction() as connection:
-            opened = connection.execute(
-                "SELECT batch, payload FROM events WHERE kind = 'open' ORDER BY sequence"
-            ).fetchall()
-            found = []
-            for name, payload in opened:
-                value = json.loads(payload)
-                closed = connection.execute(
-                    "SELECT payload FROM events WHERE batch = ? AND kind = 'close'", (name,)
-                ).fetchall()
-                frozen = connection.execute(
-                    "SELECT 1 FROM events WHERE batch = ? AND item_id != '' LIMIT 1", (name,)
-                ).fetchone()
-                attempt = max((json.loads(row[0])["attempt"] for row in closed), default=0)
-                found.append(Batch(value["week"], value["workflow"], value["version"], attempt, value["qa_mode"],
-                                   value["item_ids"], frozen is not None or bool(closed), bool(closed)))  # fmt: skip
-        return found
+        """All batches ever opened, in order; reads no item's events."""
+        mine: tuple[str, Sequence[Any]] = ("1 = 1", ()) if self.workflow is None else ("workflow = ?", (self.workflow,))
+        with self.database.read() as connection:
+            return batches.find(connection, *mine)
 
     def batch_of(self, week: str, workflow: str) -> Batch | None:
         """The batch people work (or worked) on for a week: the frozen one, else the newest opened."""
-        mine = [batch for batch in self.batches() if (batch.week, batch.workflow) == (week, workflow)]
+        with self.database.read() as connection:
+            mine = [batch for batch in batches.find(connection, "workflow = ?", (workflow,)) if batch.week == week]
         return next((batch for batch in mine if batch.frozen), mine[-1] if mine else None)
 
     def erase_items(self, item_ids: list[str]) -> int:
-        """Blank the payloads of items whose person was erased; the chain still verifies. Returns the number of events."""
-        blanked = 0
-        with self._transaction() as connection:
-            connection.execute("PRAGMA secure_delete=ON")
-            for item_id in item_ids:
-                changed = connection.execute(
-                    "UPDATE events SET payload = ? WHERE item_id = ? AND payload != ?", (_ERASED, item_id, _ERASED)
-                )
-                blanked += changed.rowcount
-        if blanked:
-            compact(self._path)
+        """Blank the payloads of items whose person was erased, and of what was planted from them; the chain still verifies.
+
+        Returns the number of events blanked.
+        """
+        with self.database.write() as connection:
+            blanked = log.blank(connection, item_ids)
+        if item_ids:
+            self.database.shred()
         return blanked
 
     def verify_chain(self) -> int:
         """Recompute the hash chain; returns the number of events, raises FlywheelError at the first that was changed."""
-        with self._transaction() as connection:
-            rows = connection.execute(
-                "SELECT sequence, batch, item_id, kind, actor, payload, payload_sha256, at, previous_hash, hash FROM events ORDER BY sequence"
-            ).fetchall()
-        previous = ""
-        for sequence, batch, item_id, kind, actor, payload, digest, at, previous_hash, found in rows:
-            intact = payload == _ERASED or sha256_of(payload) == digest
-            if (
-                not intact
-                or previous_hash != previous
-                or _hash(previous, batch, item_id, kind, actor, digest, at) != found
-            ):
-                raise FlywheelError(f"event {sequence} was changed after it was written", where=str(self._path),
-                                    remedy="restore the store from a backup; do not train on this batch")  # fmt: skip
-            previous = found
-        return len(rows)
-
-    def _opened(self, batch: str) -> dict[str, Any]:
-        with self._transaction() as connection:
-            row = connection.execute(
-                "SELECT payload FROM events WHERE batch = ? AND kind = 'open'", (batch,)
-            ).fetchone()
-        if row is None:
-            raise FlywheelError(
-                "that batch was never opened", where=f"batch {batch}", remedy="run collect for its week first"
-            )
-        return json.loads(row[0])
-
-    @staticmethod
-    def _closed(connection: sqlite3.Connection, batch: str) -> bool:
-        return (
-            connection.execute("SELECT 1 FROM events WHERE batch = ? AND kind = 'close'", (batch,)).fetchone()
-            is not None
-        )
+        with self.database.read() as connection:
+            return log.verify(connection, self.database.where)
 
 
-def batch_id(week: str, workflow: str, version: str) -> str:
-    """Name of a batch in the store."""
-    return f"{week}|{workflow}|{version}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
-
-
-def _events(connection: sqlite3.Connection, item_id: str, batch: str) -> list[Event]:
+def events_in(connection: Connection, batch: str) -> dict[str, list[Event]]:
+    """Events of every item of a batch, in the order of the items' places; raises FlywheelError for an unknown batch."""
     rows = connection.execute(
-        "SELECT item_id, kind, actor, payload, at FROM events WHERE item_id = ? AND batch = ? ORDER BY sequence",
-        (item_id, batch),
-    )
-    return [Event(row[0], row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
+        "SELECT m.item_id, e.kind, e.actor, e.payload, e.at FROM members m LEFT JOIN events e ON e.batch = m.batch"
+        " AND e.item_id = m.item_id WHERE m.batch = ? ORDER BY m.place, m.item_id, e.sequence", (batch,)
+    ).fetchall()  # fmt: skip
+    if not rows:
+        batches.opening(connection, batch)
+    found: dict[str, list[Event]] = {}
+    for item_id, kind, actor, payload, at in rows:
+        events = found.setdefault(item_id, [])
+        if kind is not None:
+            events.append(Event(item_id, kind, actor, json.loads(payload), at))
+    return found
 
 
-def _last(connection: sqlite3.Connection, item_id: str, batch: str) -> int:
-    row = connection.execute(
-        "SELECT MAX(sequence) FROM events WHERE item_id = ? AND batch = ?", (item_id, batch)
-    ).fetchone()
-    return row[0] or 0
+def _clear(connection: Connection, batch: str, item_id: str, actor: str) -> None:
+    connection.execute("DELETE FROM drafts WHERE batch = ? AND item_id = ? AND actor = ?", (batch, item_id, actor))
 
 
-def _insert(connection: sqlite3.Connection, batch: str, event: Event) -> None:
-    last = connection.execute("SELECT hash FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
-    previous, payload = last[0] if last else "", canonical_json(event.payload)
-    # The chain holds the payload's hash, not the payload: an erased payload leaves the chain whole.
-    digest = sha256_of(payload)
-    sealed = (batch, event.item_id, event.kind, event.actor, digest, event.at)
-    connection.execute(
-        "INSERT INTO events (batch, item_id, kind, actor, payload, payload_sha256, at, previous_hash, hash)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (batch, event.item_id, event.kind, event.actor, payload, digest, event.at, previous, _hash(previous, *sealed)),
-    )
+def _erased(events: list[Event]) -> bool:
+    return any("erased" in event.payload for event in events)
 
 
-def _hash(previous: str, *values: str) -> str:
-    return sha256_of([previous, *values])
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text) if text else datetime.min.replace(tzinfo=UTC)

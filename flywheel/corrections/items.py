@@ -1,9 +1,9 @@
-"""What people see of a batch's items: the run, its tools, why it was picked. Read from the lake, never from the event log."""
+"""What people see of a batch's items: the run, its tools, why it was picked. Read from the lake; planted items (probes.py) stand between them."""
 
 import json
 from typing import Any, NamedTuple
 
-from flywheel.corrections.events import Batch
+from flywheel.corrections.events import Batch, EventStore
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 
@@ -13,7 +13,7 @@ class Item(NamedTuple):
 
     Attributes:
         item_id: its id in the store.
-        position: place in the batch, by priority.
+        position: place in the batch, by priority, planted items counted too.
         messages, tools: the run (OpenAI messages) and the tools it was offered (OpenAI functions with `x-` keys).
         message_index: the assistant step that triage suspects.
         failure_cluster, bucket, severity, picked_because: why it is here.
@@ -30,17 +30,24 @@ class Item(NamedTuple):
     picked_because: str
 
 
-def batch_items(lake: Lake, batch: Batch) -> dict[str, Item]:
-    """The items of a batch by id, in the order of their positions; raises FlywheelError when the table lost some."""
+def batch_items(lake: Lake, batch: Batch, store: EventStore | None = None) -> dict[str, Item]:
+    """The items of a batch by id, in the order of their positions; raises FlywheelError when the table lost some.
+
+    Args:
+        store: gives the planted items as well, which nothing in the result tells from the others.
+    """
     rows = lake.read_partition("correction_batch", workflow=batch.workflow, week=batch.week)
-    found = {row["item_id"]: item_of(row) for row in rows.sort("position").iter_rows(named=True)}
+    found = {row["item_id"]: row for row in rows.iter_rows(named=True)}
     missing = [item_id for item_id in batch.item_ids if item_id not in found]
     if missing:
         raise FlywheelError(f"{len(missing)} items that were handed out are not in correction_batch: {missing[0]}",
                             where=f"{batch.workflow}, week {batch.week}",
                             remedy="restore the version of the table that was handed out")  # fmt: skip
-    wanted = set(batch.item_ids)
-    return {item_id: item for item_id, item in found.items() if item_id in wanted}
+    placed = [(float(place), item_id, found[item_id]) for place, item_id in enumerate(batch.item_ids)]
+    if store is not None:
+        placed += [(place, item_id, payload["item"]) for place, item_id, payload in store.planted(batch.name)]
+    placed.sort(key=lambda one: one[:2])
+    return {key: item_of({**row, "position": position}) for position, (_, key, row) in enumerate(placed)}
 
 
 def item_of(row: dict[str, Any]) -> Item:

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from flywheel.corrections.events import Batch, EventStore, batch_id
-from flywheel.corrections.states import ItemState
+from flywheel.corrections.closing import own_states
+from flywheel.corrections.events import Batch, EventStore
+from flywheel.corrections.states import OPEN, ItemState
 from flywheel.errors import FlywheelError
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 
@@ -20,17 +21,20 @@ def closed_batch(store: EventStore, week: str, workflow: str) -> Batch:
         raise FlywheelError("no correction batch was opened", where=f"{workflow}, week {week}",
                             remedy=f"flywheel run --workflow {workflow} --week {week} --stage collect")  # fmt: skip
     if not batch.closed:
-        counts = Counter(state.status for state in store.states(batch_id(week, workflow, batch.version)).values())
-        done = counts["accepted"] + counts["dropped"]
+        states = own_states(store, batch)
+        done = sum(state.status not in OPEN for state in states.values())
         raise FlywheelError(f"the correction batch is still open: {done} of {len(batch.item_ids)} items are done",
                             where=f"{workflow}, week {week}", remedy="finish and close the batch, then run learn")  # fmt: skip
     return batch
 
 
 def corrected_rows(store: EventStore, batch: Batch, items: pl.DataFrame) -> list[dict[str, Any]]:
-    """CORRECTED_TRACES rows without partition columns: every accepted item of the batch, none else."""
+    """CORRECTED_TRACES rows without partition columns: every accepted item of the batch, none else.
+
+    Planted items never get here: only ids the batch was opened with count, and none that a plant event made.
+    """
     store.verify_chain()
-    states = store.states(batch_id(batch.week, batch.workflow, batch.version))
+    states = own_states(store, batch)
     by_id = {row["item_id"]: row for row in items.iter_rows(named=True)}
     accepted = {item_id: state for item_id, state in states.items() if state.status in ("accepted", "released")}
     missing = sorted(set(accepted) - set(by_id))
@@ -41,9 +45,14 @@ def corrected_rows(store: EventStore, batch: Batch, items: pl.DataFrame) -> list
     return [_row(by_id[item_id], state, batch) for item_id, state in sorted(accepted.items())]
 
 
+def withdrawn(store: EventStore, batch: Batch) -> list[str]:
+    """Items taken back after they were accepted; what was made of the batch is made again when they change."""
+    return sorted(key for key, state in own_states(store, batch).items() if state.status == "withdrawn")
+
+
 def summary(store: EventStore, batch: Batch) -> dict[str, int]:
     """Items by final state, and how many were returned, disputed or audited."""
-    states = store.states(batch_id(batch.week, batch.workflow, batch.version)).values()
+    states = own_states(store, batch).values()
     return {
         **dict(sorted(Counter(state.status for state in states).items())),
         "items": len(batch.item_ids),
@@ -68,6 +77,7 @@ def _row(item: dict[str, Any], state: ItemState, batch: Batch) -> dict[str, Any]
         "qa_mode": batch.qa_mode,
         "annotator_kind": state.annotator_kind,
         "annotator": state.annotator,
+        "editor": state.author if state.author != state.annotator else None,
         "reviewer": state.reviewer,
         "adjudicator": state.adjudicator,
         "auditor": state.auditor,

@@ -1,14 +1,18 @@
 """The life of one item as a pure state machine: state = fold(events). No store, no clock.
 
     queued -> claimed -> submitted -> auto_checked -> in_review -> accepted -> released
-    claimed   -> queued        lease expired or given back
+    claimed   -> queued        lease expired or given back; likewise in_review -> auto_checked, adjudicating -> disputed
     submitted -> claimed       the automatic check failed; not counted as a return
     in_review -> claimed       returned, at most twice; then only a dispute is left
+    in_review -> submitted     the reviewer wrote another correction, and may not accept it: another reviewer looks
     in_review -> disputed -> adjudicating -> accepted | dropped
     in_review -> dropped       the reviewer confirms that nothing can or need be fixed
     accepted  -> auto_checked  its lot failed the audit: another reviewer looks again
+    any open  -> quarantined   somebody saw personal data in it
+    accepted, released -> withdrawn     erasure, poisoning or a changed guideline
 
-No actor has two roles on one item; the store enforces the same by a constraint (design.md, contract 10).
+No actor has two roles on one item; the store enforces the same by a constraint (design.md, contract 10). Planted items (probes.py)
+go the same way, and end where they have answered what they were planted for.
 """
 
 from collections.abc import Iterable
@@ -18,27 +22,37 @@ from typing import Any, Literal
 from flywheel.errors import FlywheelError
 
 Kind = Literal[
-    "claim", "give_back", "submit", "check", "start_review", "accept", "return", "dispute", "start_adjudication", "uphold",
-    "drop", "audit", "reopen", "release",
+    "plant", "claim", "give_back", "submit", "check", "start_review", "accept", "return", "dispute", "edit", "start_adjudication",
+    "uphold", "drop", "audit", "reopen", "release", "report_privacy", "withdraw", "open", "close", "close_lot", "reopen_lot",
 ]  # fmt: skip
 MAXIMUM_RETURNS = 2
+UNFIXABLE = ("no_ground_truth", "tool_bug", "policy_gap", "not_a_failure")
+WITHDRAWALS = ("erasure", "poisoning", "guideline_change")
+DEFECTS = ("critical", "major", "minor")
+OPEN = ("queued", "claimed", "submitted", "auto_checked", "in_review", "disputed", "adjudicating")
+# Somebody holds the item: their lease runs.
+HELD = {"claimed": "annotator", "in_review": "reviewer", "adjudicating": "adjudicator"}
 
-# event kind -> (states it is allowed in, role the actor takes; "system" is nobody)
+# event kind -> (states it is allowed in, role the actor takes; "system" is nobody, "decider" and "holder" who has it now)
 _ALLOWED: dict[str, tuple[tuple[str, ...], str]] = {
+    "plant": (("queued",), "system"),
     "claim": (("queued",), "annotator"),
-    "give_back": (("claimed",), "annotator"),
+    "give_back": (tuple(HELD), "holder"),
     "submit": (("claimed",), "annotator"),
     "check": (("submitted",), "system"),
     "start_review": (("auto_checked",), "reviewer"),
     "accept": (("in_review",), "reviewer"),
     "return": (("in_review",), "reviewer"),
     "dispute": (("in_review",), "reviewer"),
+    "edit": (("in_review",), "reviewer"),
     "start_adjudication": (("disputed",), "adjudicator"),
     "uphold": (("adjudicating",), "adjudicator"),
-    "drop": (("in_review", "adjudicating"), "decider"),
+    "drop": (("in_review", "adjudicating"), "holder"),
     "audit": (("accepted",), "auditor"),
     "reopen": (("accepted",), "system"),
     "release": (("accepted",), "system"),
+    "report_privacy": ((*OPEN, "accepted"), "system"),
+    "withdraw": (("accepted", "released"), "system"),
 }
 
 
@@ -60,8 +74,11 @@ class ItemState:
     Attributes:
         annotator_kind: human, or simulated for the demo's experts; the claim says so.
         proposal: payload of the last submission: a correction, or {"unfixable": reason}.
-        reviewers: everyone who ever reviewed it, also before a reopening.
-        audit: passed, failed or None.
+        author: who wrote the live proposal: the annotator, or a reviewer who rewrote it.
+        reviewers: everyone who ever reviewed it, also before a reopening or an edit.
+        audit: passed, failed, minor (a minor defect, reported only) or None.
+        before_edit: proposal and author that a reviewer's edit replaced; they stand again when the edit fails the automatic check.
+        planted: overlap, gold or known_bad; None for the batch's own items. `barred` must not annotate (or review) it.
     """
 
     status: str = "queued"
@@ -73,8 +90,13 @@ class ItemState:
     auditor: str | None = None
     returns: int = 0
     proposal: dict[str, Any] | None = None
+    author: str | None = None
     audit: str | None = None
+    defect: str | None = None
     accepted_at: str | None = None
+    planted: str | None = None
+    barred: tuple[str, ...] = ()
+    before_edit: tuple[dict[str, Any] | None, str | None] | None = None
 
 
 def fold(events: Iterable[Event]) -> ItemState:
@@ -89,69 +111,91 @@ def fold(events: Iterable[Event]) -> ItemState:
 def role_of(state: ItemState, event: Event) -> str:
     """Role the actor takes with an event: annotator, reviewer, adjudicator, auditor or system."""
     role = _ALLOWED[event.kind][1]
-    return ("reviewer" if state.status == "in_review" else "adjudicator") if role == "decider" else role
+    return HELD[state.status] if role == "holder" else role
 
 
 def check(state: ItemState, event: Event) -> None:
     """Raise FlywheelError naming the broken rule when the event is not allowed in this state."""
     if event.kind not in _ALLOWED:
-        raise _refuse(event, f"there is no event {event.kind!r}", f"use one of: {', '.join(_ALLOWED)}")
+        raise _refuse(event, f"there is no event {event.kind!r} of an item", f"use one of: {', '.join(_ALLOWED)}")
     states, _ = _ALLOWED[event.kind]
     if state.status not in states:
-        raise _refuse(
-            event,
-            f"{event.kind} is not possible while the item is {state.status}",
-            f"wait until it is {' or '.join(states)}",
-        )
-    role = role_of(state, event)
+        said = f"{event.kind} is not possible while the item is {state.status}"
+        raise _refuse(event, said, f"wait until it is {' or '.join(states)}")
+    _check_person(state, event, role_of(state, event))
+    _check_content(state, event)
+
+
+def _check_person(state: ItemState, event: Event, role: str) -> None:
     holders = {"annotator": state.annotator, "reviewer": state.reviewer, "adjudicator": state.adjudicator}
     current = holders.get(role)
     if event.kind not in ("claim", "start_review", "start_adjudication") and current not in (None, event.actor):
-        raise _refuse(
-            event,
-            f"{event.actor} is not the item's {role}, {current} is",
-            f"let {current} do it, or give it back first",
-        )
+        said = f"{event.actor} is not the item's {role}, {current} is"
+        raise _refuse(event, said, f"let {current} do it, or give it back first")
     others = _other_roles(state, role)
     if role != "system" and event.actor in others:
-        remedy = "another person has to do this: three passes are three people"
-        raise _refuse(
-            event, f"{event.actor} is already the item's {others[event.actor]} and cannot be its {role}", remedy
-        )
+        said = f"{event.actor} is already the item's {others[event.actor]} and cannot be its {role}"
+        raise _refuse(event, said, "another person has to do this: three passes are three people")
     if event.kind == "start_review" and event.actor in state.reviewers:
-        raise _refuse(event, f"{event.actor} reviewed it before its lot failed", "another reviewer has to look again")
+        raise _refuse(event, f"{event.actor} reviewed or rewrote it before", "another reviewer has to look again")
+    if event.kind == "accept" and event.actor == state.author:
+        raise _refuse(event, f"{event.actor} wrote this correction", "another reviewer has to look at it")
+    if event.kind in ("claim", "start_review") and event.actor in state.barred:
+        raise _refuse(event, f"the item is not for {event.actor}", "take another one")
+
+
+def _check_content(state: ItemState, event: Event) -> None:
+    payload, proposal = event.payload, state.proposal or {}
+    if event.kind in ("submit", "edit") and payload.get("unfixable") not in (None, *UNFIXABLE):
+        raise _refuse(event, f"{payload['unfixable']!r} is no reason", f"use one of: {', '.join(UNFIXABLE)}")
     if event.kind == "return" and state.returns >= MAXIMUM_RETURNS:
         raise _refuse(event, f"it was returned {state.returns} times already", "dispute it: an adjudicator decides")
-    if event.kind in ("uphold", "drop") and state.status == "adjudicating" and not event.payload.get("note"):
+    if event.kind in ("uphold", "drop") and state.status == "adjudicating" and not payload.get("note"):
         raise _refuse(event, "an adjudication needs a note", "say in one sentence why")
-    if event.kind == "accept" and state.proposal and state.proposal.get("unfixable"):
+    if event.kind in ("accept", "uphold") and proposal.get("unfixable"):
         raise _refuse(event, "there is no correction to accept", "drop it to confirm, or return it")
-    if event.kind == "drop" and state.status == "in_review" and not (state.proposal or {}).get("unfixable"):
+    if event.kind == "drop" and state.status == "in_review" and not proposal.get("unfixable"):
         raise _refuse(event, "a reviewer cannot drop a correction", "return or dispute it")
-    if event.kind == "audit" and event.payload.get("verdict") not in ("passed", "failed"):
-        raise _refuse(event, "an audit is passed or failed", 'give {"verdict": "passed"} or "failed"')
+    if event.kind == "audit" and (state.audit or payload.get("verdict") not in ("passed", "failed")):
+        said = "it was audited already" if state.audit else "an audit is passed or failed"
+        raise _refuse(event, said, 'give {"verdict": "passed"} or "failed", once')
+    if event.kind == "audit" and payload.get("defect") not in (None, *DEFECTS):
+        raise _refuse(event, f"{payload['defect']!r} is no class of defect", f"use one of: {', '.join(DEFECTS)}")
+    if event.kind == "reopen" and state.audit:
+        raise _refuse(event, "it was audited", "what the audit saw is settled; the others of its lot are reopened")
+    if event.kind == "withdraw" and payload.get("reason") not in WITHDRAWALS:
+        raise _refuse(event, "a withdrawal needs its reason", f"use one of: {', '.join(WITHDRAWALS)}")
+    if event.kind == "plant" and (state != ItemState() or payload.get("kind") not in _PLANTED):
+        raise _refuse(event, "it cannot be planted", f"plant an unused id as one of: {', '.join(_PLANTED)}")
 
 
 def apply(state: ItemState, event: Event) -> ItemState:
     """The next state; the event must have been checked."""
-    actor = event.actor
+    actor, payload = event.actor, event.payload
     match event.kind:
-        case "claim":
-            return replace(
-                state, status="claimed", annotator=actor, annotator_kind=event.payload.get("annotator_kind", "human")
+        case "plant":
+            return _PLANTED[payload["kind"]](
+                replace(state, planted=payload["kind"], barred=tuple(payload["barred"])), payload
             )
+        case "claim":
+            kind = payload.get("annotator_kind", "human")
+            return replace(state, status="claimed", annotator=actor, annotator_kind=kind)
         case "give_back":
-            return replace(state, status="queued", annotator=None)
+            return _given_back(state)
         case "submit":
-            return replace(state, status="submitted", proposal=event.payload)
+            return replace(state, status="submitted", proposal=payload, author=actor)
+        case "edit":
+            kept = (state.proposal, state.author)
+            return replace(state, status="submitted", proposal=payload, author=actor, reviewer=None, before_edit=kept)
         case "check":
-            return replace(state, status="claimed" if event.payload.get("problems") else "auto_checked")
+            return _checked(state, bool(payload.get("problems")))
         case "start_review":
             return replace(state, status="in_review", reviewer=actor, reviewers=(*state.reviewers, actor))
+        case "return" | "dispute" if state.planted == "known_bad":
+            return replace(state, status="dropped")
         case "return":
-            return replace(
-                state, status="claimed", returns=state.returns + 1, reviewer=None, reviewers=state.reviewers[:-1]
-            )
+            back = replace(state, status="claimed", returns=state.returns + 1, reviewer=None)
+            return replace(back, reviewers=tuple(name for name in state.reviewers if name != state.reviewer))
         case "dispute":
             return replace(state, status="disputed")
         case "start_adjudication":
@@ -161,12 +205,50 @@ def apply(state: ItemState, event: Event) -> ItemState:
         case "drop":
             return replace(state, status="dropped")
         case "audit":
-            status = "accepted" if event.payload["verdict"] == "passed" else "dropped"
-            return replace(state, status=status, auditor=actor, audit=event.payload["verdict"])
+            return _audited(state, event)
         case "reopen":
             return replace(state, status="auto_checked", reviewer=None)
-        case "release":
-            return replace(state, status="released")
+        case _:
+            return replace(state, status=_LAST[event.kind])
+
+
+_LAST = {"release": "released", "report_privacy": "quarantined", "withdraw": "withdrawn"}
+
+
+def _given_back(state: ItemState) -> ItemState:
+    if state.status == "claimed":
+        return replace(state, status="queued", annotator=None)
+    if state.status == "in_review":
+        return replace(state, status="auto_checked", reviewer=None, reviewers=state.reviewers[:-1])
+    return replace(state, status="disputed", adjudicator=None)
+
+
+def _checked(state: ItemState, problems: bool) -> ItemState:
+    edited, settled = state.before_edit, replace(state, before_edit=None)
+    if problems and edited:
+        return replace(settled, status="in_review", reviewer=state.author, proposal=edited[0], author=edited[1])
+    if problems:
+        return replace(state, status="claimed")
+    if state.planted == "known_bad":  # only an edit gets here: the reviewer saw that it was wrong
+        return replace(settled, status="dropped")
+    return replace(settled, status="answered" if state.planted else "auto_checked")
+
+
+def _audited(state: ItemState, event: Event) -> ItemState:
+    passed, defect = event.payload["verdict"] == "passed", event.payload.get("defect")
+    if passed:
+        return replace(state, auditor=event.actor, audit="passed")
+    if defect == "minor":
+        return replace(state, auditor=event.actor, audit="minor", defect="minor")
+    return replace(state, status="dropped", auditor=event.actor, audit="failed", defect=defect or "major")
+
+
+# What a planted item starts as: in the queue, or straight before the reviewers with a spoiled correction.
+_PLANTED = {
+    "overlap": lambda state, _: state,
+    "gold": lambda state, _: state,
+    "known_bad": lambda state, payload: replace(state, status="auto_checked", proposal=payload["proposal"]),
+}
 
 
 def _other_roles(state: ItemState, role: str) -> dict[str, str]:

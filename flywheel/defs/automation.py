@@ -1,9 +1,14 @@
 """What starts the week: the jobs `collect` and `learn`, the weekly schedule, and the sensor that waits for people."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
+from flywheel.corrections.closing import close_due_batches
 from flywheel.corrections.events import EventStore
+from flywheel.corrections.stores import every_store
 from flywheel.defs.resources import House
+from flywheel.errors import FlywheelError
 from flywheel.jobs import JOBS
 from flywheel.partitions import partition_key, week_by_workflow
 
@@ -36,13 +41,17 @@ collect_every_week = dg.build_schedule_from_partitioned_job(
 
 @dg.sensor(job=learn, minimum_interval_seconds=300, default_status=dg.DefaultSensorStatus.RUNNING)
 def correction_batch_completed(context: dg.SensorEvaluationContext, house: House) -> dg.SensorResult | dg.SkipReason:
-    """Requests `learn` once for every closed batch version and attempt; until then says how far the experts are."""
+    """Closes batches that are complete or past their deadline, and requests `learn` once for every closed version and attempt.
+
+    Until then it says how far the experts are.
+    """
     settings = house.settings()
     lake = house.lake()
     requests: list[dg.RunRequest] = []
     waiting: list[str] = []
-    for file in sorted(settings.qa_store("x").parent.glob("*.sqlite")):
-        for batch in EventStore(file).batches():
+    for store in every_store(settings):
+        far = _close_due(store, house)
+        for batch in store.batches():
             name = f"{batch.workflow}, week {batch.week}"
             if batch.attempt == 1 and lake.has_partition("promotion", workflow=batch.workflow, week=batch.week):
                 continue  # learned already, e.g. from the command line
@@ -54,10 +63,26 @@ def correction_batch_completed(context: dg.SensorEvaluationContext, house: House
                     )
                 )
             else:
-                waiting.append(f"{name}: {len(batch.item_ids)} items are with the experts")
+                waiting.append(f"{name}: {far.get(batch.name, f'{len(batch.item_ids)} items are with the experts')}")
     if not requests:
         return dg.SkipReason("; ".join(waiting) or "no correction batch waits to be learned from")
     return dg.SensorResult(run_requests=requests)
+
+
+def _close_due(store: EventStore, house: House) -> dict[str, str]:
+    """Close what is due; what each open batch waits for. A workflow whose pack cannot be read is left alone."""
+    far: dict[str, str] = {}
+    for workflow in sorted({batch.workflow for batch in store.batches() if not batch.closed}):
+        try:
+            done = close_due_batches(store, house.pack(workflow), datetime.now(UTC))
+        except FlywheelError as error:
+            said = f"items are with the experts, and the deadline is unknown: {error.what}"
+            for batch in store.batches():
+                if batch.workflow == workflow and not batch.closed:
+                    far[batch.name] = f"{len(batch.item_ids)} {said}"
+            continue
+        far |= {progress.batch: progress.waits_for for progress in done.waiting}
+    return far
 
 
 @dg.definitions

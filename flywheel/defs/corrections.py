@@ -1,23 +1,30 @@
 """Stages 3 and 4: `correction_batch` goes out to people, `corrected_traces` comes back from them."""
 
 import json
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from flywheel.corrections.closing import rolled_over
+from flywheel.corrections.effort import effort_rows, effort_table, item_rows, totals, work_of
 from flywheel.corrections.events import EventStore
-from flywheel.corrections.released import closed_batch, corrected_rows, summary
-from flywheel.defs.metadata import asset_options
+from flywheel.corrections.probes import material_of, plant
+from flywheel.corrections.released import closed_batch, corrected_rows, summary, withdrawn
+from flywheel.corrections.stores import open_store
+from flywheel.corrections.verdict import Figure, require
+from flywheel.defs.metadata import asset_options, markdown_table
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.failures.selection import select
 from flywheel.lake.content import content_sha256
 from flywheel.partitions import week_before, week_by_workflow
 from flywheel.toolcalls.schema_check import check_call
+from flywheel.workflows.pack import Quality
 
 
 @dg.asset(
-    partitions_def=week_by_workflow, deps=["production_failures", "production_traces"], code_version="2",
+    partitions_def=week_by_workflow, deps=["production_failures", "production_traces"], code_version="3",
     **asset_options("correction_batch", "corrections"),
 )  # fmt: skip
 def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
@@ -25,10 +32,17 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
 
     Grain: one item. A batch that people already work on is frozen: later failures enter the next one.
     """
-    stage = Stage.begin(context, house, "correction_batch", "2")
-    pack, store = house.pack(stage.workflow), EventStore(house.settings().qa_store(stage.workflow))
-    failures, traces = _candidates(stage)
-    settings = pack.settings.batch.model_dump()
+    stage = Stage.begin(context, house, "correction_batch", "3")
+    pack, store = house.pack(stage.workflow), open_store(house.settings(), stage.workflow)
+    before = week_before(stage.weekly)
+    earlier = stage.lake.read_weeks("correction_batch", workflow=stage.workflow, until=before)
+    carried = _carried_over(stage, store, earlier)
+    failures, traces = _candidates(stage, carried)
+    settings = {
+        **pack.settings.batch.model_dump(),
+        "quality": pack.settings.quality.model_dump(),
+        "carried_over": sorted(carried),
+    }
     batch = store.batch_of(stage.weekly, stage.workflow)
     written = stage.lake.lineage("correction_batch", workflow=stage.workflow, week=stage.week)
     if batch and batch.frozen and written:
@@ -37,66 +51,101 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         return dg.MaterializeResult(metadata={**stage.facts(), "frozen": True, "items": frozen.height})
     if done := stage.unchanged(settings):
         return done
-    before = week_before(stage.weekly)
     near = stage.lake.read_weeks("near_duplicates", workflow=stage.workflow, until=stage.weekly)
     toolsets = stage.lake.read_weeks("toolsets", workflow=stage.workflow)
     known = stage.lake.read_weeks("failure_clusters", workflow=stage.workflow, until=before)
     picked = select(
         failures, traces, groups=dict(near.select("trace_id", "near_duplicate_group").rows()),
         toolsets=dict(toolsets.select("tools_sha256", "tools").rows()),
-        earlier=stage.lake.read_weeks("correction_batch", workflow=stage.workflow, until=before),
-        known_clusters=set(known["failure_cluster"]), settings=pack.settings.batch, week=stage.weekly,
+        earlier=earlier.filter(~pl.col("trace_id").is_in(sorted(carried))), known_clusters=set(known["failure_cluster"]),
+        settings=pack.settings.batch, week=stage.weekly, carried_over=carried,
     )  # fmt: skip
     columns = ("position", "failure_cluster", "severity", "picked_because", "priority")
     preview = [{name: item[name] for name in columns} for item in picked.items]
-    facts = {
-        "items": len(picked.items),
-        "failures": failures.height,
-        **{f"passed_over_{k}": v for k, v in picked.passed_over.items()},
-    }
-    store.open_batch(
+    name = store.open_batch(
         week=stage.weekly, workflow=stage.workflow, version=picked.version,
         item_ids=[item["item_id"] for item in picked.items], qa_mode=pack.settings.qa_mode,
     )  # fmt: skip
+    facts = {
+        "items": len(picked.items),
+        "failures": failures.height,
+        "carried_over": sum(item["trace_id"] in carried for item in picked.items),
+        **{f"passed_over_{k}": v for k, v in picked.passed_over.items()},
+        **_plant(stage, store, name, picked.items, pack.settings.quality, earlier),
+    }
     return stage.write(picked.items, settings, preview=preview, metadata=facts)
 
 
-def _candidates(stage: Stage) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Failures and traces that may be handed out: the week's, and those of earlier weeks that this week's reading brought."""
+def _carried_over(stage: Stage, store: EventStore, earlier: pl.DataFrame) -> set[str]:
+    """Trace ids of items that earlier batches closed over; they may be picked again, and come first."""
+    open_items = rolled_over(store, stage.workflow, before_week=stage.weekly)
+    return set(earlier.filter(pl.col("item_id").is_in(sorted(open_items)))["trace_id"])
+
+
+def _plant(
+    stage: Stage, store: EventStore, batch: str, items: list[dict[str, Any]], quality: Quality, earlier: pl.DataFrame
+) -> dict[str, int]:
+    """Plant what measures the people's work; how many in all, not which: the UI is open to them too."""
+    before = week_before(stage.weekly)
+    corrected = stage.lake.read_weeks("corrected_traces", workflow=stage.workflow, until=before)
+    last = store.batch_of(before, stage.workflow)
+    planted = plant(
+        store, batch, items, material_of(corrected, earlier), quality, last_batch=last.name if last else None
+    )
+    return {"planted_for_quality": sum(planted.values())}
+
+
+def _candidates(stage: Stage, carried: set[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Failures and traces that may be handed out: the week's, those of earlier weeks that this week's reading brought or that
+    earlier batches could not finish.
+    """
     failures, traces = stage.read("production_failures"), stage.read("production_traces")
     before = week_before(stage.weekly)
-    late = stage.lake.read_weeks("production_traces", workflow=stage.workflow, until=before).filter(
-        first_read_week=stage.weekly
-    )
+    old = stage.lake.read_weeks("production_traces", workflow=stage.workflow, until=before)
+    late = old.filter((pl.col("first_read_week") == stage.weekly) | pl.col("trace_id").is_in(sorted(carried)))
     if not late.height:
         return failures, traces
     stage.contents["late"] = content_sha256(late.select("trace_id", "content_sha256"))
     found = stage.lake.read_weeks("production_failures", workflow=stage.workflow, until=before)
     found = found.filter(pl.col("trace_id").is_in(late["trace_id"].implode()))
     stage.context.log.info(
-        f"{late.height} late runs of earlier weeks, {found.height} of them failed, may enter this batch"
+        f"{late.height} late or carried-over runs of earlier weeks, {found.height} of them failed, may enter this batch"
     )
     return pl.concat([failures, found]), pl.concat([traces, late])
 
 
 @dg.asset(
-    partitions_def=week_by_workflow, deps=["correction_batch"], code_version="1",
+    partitions_def=week_by_workflow, deps=["correction_batch"], code_version="2",
     **asset_options("corrected_traces", "corrections"),
 )  # fmt: skip
 def corrected_traces(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """Corrections the QA accepted in the week's closed batch, schema-valid, each with its QA history.
 
-    Grain: one adjudicated correction. Reads exactly the batch version that was closed; refuses while it is open.
+    Grain: one adjudicated correction. Reads exactly the batch version that was closed; refuses while it is open,
+    and when the batch does not pass its gate (lot, gold, agreement), saying why.
     """
-    stage = Stage.begin(context, house, "corrected_traces", "1")
-    house.pack(stage.workflow)
+    stage = Stage.begin(context, house, "corrected_traces", "2")
+    pack = house.pack(stage.workflow)
     items = stage.read("correction_batch")
-    store = EventStore(house.settings().qa_store(stage.workflow))
+    store = open_store(house.settings(), stage.workflow)
     batch = closed_batch(store, stage.weekly, stage.workflow)
-    settings = {"batch_version": batch.version, "attempt": batch.attempt}
+    rates = pack.settings.rates
+    settings = {"batch_version": batch.version, "attempt": batch.attempt, "rates": rates,
+                "quality": pack.settings.quality.model_dump(), "withdrawn": withdrawn(store, batch)}  # fmt: skip
     if done := stage.unchanged(settings):
         return done
+    verdict = require(store, batch, pack.settings.quality)
     rows = corrected_rows(store, batch, items)
+    work = work_of(store.history(batch.name), item_rows(items, store.planted(batch.name)))
+    effort = effort_rows(work, rates)
+    figures = [
+        *verdict.figures,
+        *(Figure(name, value, None, None, n, note) for name, value, n, note in totals(work, len(rows), rates)),
+    ]
+    if "accelerator_hour" in rates:
+        figures.append(
+            Figure("accelerator_hour", rates["accelerator_hour"], None, None, 1, "the pack's rate, for the cost ratio")
+        )
     preview = [
         {key: row[key] for key in ("failure_cluster", "annotator", "reviewer", "adjudicator", "returns")}
         for row in rows
@@ -104,9 +153,24 @@ def corrected_traces(context: dg.AssetExecutionContext, house: House) -> dg.Mate
     facts = {
         "batch_version": batch.version,
         "qa_mode": batch.qa_mode,
+        "closed_because": batch.closed_because,
         **{f"items_{k}": v for k, v in summary(store, batch).items()},
+        "quality": markdown_table([_figure(figure) for figure in figures]),
+        "effort": markdown_table(effort_table(effort)),
     }
-    return stage.write(rows, settings, preview=preview, metadata=facts)
+    also = {"correction_quality": [_quality_row(figure) for figure in figures], "correction_effort": effort}
+    return stage.write(rows, settings, preview=preview, metadata=facts, also=also)
+
+
+def _quality_row(figure: Figure) -> dict[str, Any]:
+    row = figure._asdict()
+    return {"figure": row.pop("name"), **row}
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    value = "unknown" if figure.value is None else f"{figure.value:.2f}"
+    interval = "" if figure.low is None else f"{figure.low:.2f} to {figure.high:.2f}"
+    return {"measure": figure.name, "value": value, "95 %": interval, "n": figure.n, "note": figure.note}
 
 
 @dg.asset_check(asset="corrected_traces", blocking=True, partitions_def=week_by_workflow)

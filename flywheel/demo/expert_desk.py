@@ -1,8 +1,8 @@
 """Simulated experts work a correction batch through the event store, in three passes, with mistakes.
 
-The same store API as people use; every claim says `annotator_kind: simulated`. Annotators err at a set rate, reviewers
-miss at a set rate, an adjudicator settles disputes, an auditor draws a sample of what was accepted and, when it fails,
-sends the lot back to other reviewers.
+The same store API as people use, planted items included; every claim says `annotator_kind: simulated`. Annotators err at a set
+rate, reviewers miss at a set rate, an adjudicator settles disputes, an auditor looks at what is drawn from the closed lot; a
+lot that fails goes back to other reviewers. The time they report is invented, and called simulated by the claim.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from flywheel.corrections.audit import draw, sample_size
 from flywheel.corrections.events import EventStore
+from flywheel.corrections.lots import close_lot, lot_of, settle_lot
 from flywheel.corrections.proposal import Proposal, auto_check
 from flywheel.corrections.states import Event
 from flywheel.demo.conversation import acceptable, correct_run
@@ -30,11 +30,15 @@ ADJUDICATOR, AUDITOR = "simulated-adjudicator", "simulated-auditor"
 
 @dataclass(frozen=True)
 class Habits:
-    """How careful the simulated experts are, as probabilities: planted mistakes, mistakes noticed, disputes instead of returns."""
+    """How careful the simulated experts are, as probabilities: planted mistakes, mistakes noticed, disputes instead of returns.
+
+    `mistake_of` holds another rate of mistakes for single annotators.
+    """
 
     mistake: float = 0.12
     notice: float = 0.85
     dispute: float = 0.2
+    mistake_of: Mapping[str, float] = field(default_factory=dict)
 
 
 class ExpertDesk:
@@ -56,36 +60,75 @@ class ExpertDesk:
         self.counts: Counter[str] = Counter()
 
     def answer(self, items: pl.DataFrame) -> dict[str, int]:
-        """Work every item, audit the lot, close the batch; returns what happened how often."""
-        rows = list(items.sort("position").iter_rows(named=True))
-        for number, item in enumerate(rows):
-            if self.store.state(item["item_id"], self.batch).status == "queued":
+        """Work every item, have the lot audited, close the batch; returns what happened how often.
+
+        Args:
+            items: the batch's `correction_batch` rows; planted items come from the store.
+        """
+        planted = {item_id: payload["item"] for _, item_id, payload in self.store.planted(self.batch)}
+        rows = {row["item_id"]: row for row in items.iter_rows(named=True)} | planted
+        for number, (item_id, state) in enumerate(self.store.states(self.batch).items()):
+            item = rows[item_id]
+            if state.status == "queued":
                 self._work(item, number)
-        self._audit({row["item_id"]: row for row in rows})
-        self.store.close_batch(self.batch)
+            elif state.planted == "known_bad" and state.status == "auto_checked":
+                self._review_seed(item, number)
+        self._audit(rows)
+        self.store.close_batch(self.batch, reason="complete", by="simulated-lead")
         return dict(self.counts)
 
     def _event(self, item: Mapping[str, Any], kind: Any, actor: str, **payload: Any) -> None:
         self.store.append(self.batch, Event(item["item_id"], kind, actor, payload))
 
+    def _may(self, item: Mapping[str, Any], people: tuple[str, ...], role: str, first: int) -> str | None:
+        """The next person in turn who may have the item, or None."""
+        turned = [people[(first + step) % len(people)] for step in range(len(people))]
+        return next(
+            (name for name in turned if item["item_id"] not in self.store.not_for(self.batch, name)[role]), None
+        )
+
     def _work(self, item: dict[str, Any], number: int) -> None:
-        annotator, reviewer = ANNOTATORS[number % 3], REVIEWERS[(number // 3) % 3]
-        goal, original = self.goals[item["trace_id"]], json.loads(item["messages"])
+        reviewer, goal, original = (
+            REVIEWERS[(number // 3) % 3],
+            self.goals.get(item["trace_id"]),
+            json.loads(item["messages"]),
+        )
+        annotator = self._may(item, ANNOTATORS, "annotator", number)
+        if goal is None or annotator is None:
+            self.counts["left_alone"] += 1
+            return
         right = asyncio.run(correct_run(goal, original, self.pack, self.simulation))
         self._event(item, "claim", annotator, annotator_kind="simulated")
         if right is None:
-            self._event(item, "submit", annotator, unfixable="not a failure")
+            self._event(item, "submit", annotator, unfixable="not_a_failure", effort=self._effort(15))
             self._event(item, "check", "system", problems=[])
-            self._event(item, "start_review", reviewer)
-            self._event(item, "drop", reviewer, note="the run is right as it is")
-            self.counts["not_a_failure"] += 1
+            if self.store.state(item["item_id"], self.batch).status == "auto_checked":
+                self._event(item, "start_review", reviewer)
+                self._event(item, "drop", reviewer, note="the run is right as it is", effort=self._effort(8))
+                self.counts["not_a_failure"] += 1
             return
-        proposal, careful = right, self.rng.random() >= self.habits.mistake
+        proposal, careful = right, self.rng.random() >= self.habits.mistake_of.get(annotator, self.habits.mistake)
         if not careful:
             proposal = self._careless(right)
             self.counts["mistakes_made"] += 1
         self._submit(item, annotator, proposal, right, original)
-        self._review(item, annotator, reviewer, right, original)
+        if self.store.state(item["item_id"], self.batch).status == "auto_checked":  # a planted one ends here
+            self._review(item, annotator, reviewer, right, original)
+
+    def _review_seed(self, item: dict[str, Any], number: int) -> None:
+        """A known-bad correction: noticed like any other, or not."""
+        reviewer = self._may(item, REVIEWERS, "reviewer", number)
+        if reviewer is None:
+            self.counts["left_alone"] += 1
+            return
+        noticed = self.rng.random() < self.habits.notice
+        self._event(item, "start_review", reviewer)
+        self._event(item, "return" if noticed else "accept", reviewer, effort=self._effort(20))
+        self.counts["known_bad_caught" if noticed else "known_bad_missed"] += 1
+
+    def _effort(self, seconds: float) -> dict[str, int]:
+        active = seconds * self.rng.uniform(0.5, 2)
+        return {"active_ms": int(active * 1000), "first_edit_ms": int(active * 300), "keystrokes": int(active)}
 
     def _careless(self, right: Proposal) -> Proposal:
         index = right.first_bad_message_index
@@ -95,12 +138,12 @@ class ExpertDesk:
     def _submit(
         self, item: dict[str, Any], annotator: str, proposal: Proposal, right: Proposal, original: list[Any]
     ) -> None:
-        self._event(item, "submit", annotator, **proposal.payload())
+        self._event(item, "submit", annotator, **proposal.payload(), effort=self._effort(50))
         problems = auto_check(proposal, original, self.pack.tools)
         self._event(item, "check", "system", problems=problems)
         if problems:  # straight back to the annotator, who sees why; not counted as a return
             self.counts["caught_by_the_automatic_check"] += 1
-            self._event(item, "submit", annotator, **right.payload())
+            self._event(item, "submit", annotator, **right.payload(), effort=self._effort(20))
             self._event(item, "check", "system", problems=[])
 
     def _review(
@@ -108,7 +151,7 @@ class ExpertDesk:
     ) -> None:
         self._event(item, "start_review", reviewer)
         if self._is_right(item) or self.rng.random() >= self.habits.notice:
-            self._event(item, "accept", reviewer)
+            self._event(item, "accept", reviewer, effort=self._effort(20))
             self.counts["accepted"] += 1
             return
         if self.rng.random() < self.habits.dispute:
@@ -117,7 +160,9 @@ class ExpertDesk:
             self._event(item, "drop", ADJUDICATOR, note="the correction is wrong; guideline 3")
             self.counts["dropped_by_adjudication"] += 1
             return
-        self._event(item, "return", reviewer, reason="the corrected step does not meet the guidelines")
+        self._event(
+            item, "return", reviewer, reason="the corrected step does not meet the guidelines", effort=self._effort(30)
+        )
         self.counts["returned"] += 1
         self._submit(item, annotator, right, right, original)
         self._review(item, annotator, reviewer, right, original)
@@ -128,26 +173,28 @@ class ExpertDesk:
         return acceptable(self.simulation.solve(self.goals[item["trace_id"]], messages[:index]), messages[index])
 
     def _audit(self, items: Mapping[str, dict[str, Any]]) -> None:
-        """Draw, look, and send a failed lot back to other reviewers once; a second failure drops what was found only."""
-        for attempt in range(2):
-            accepted = [key for key, state in self.store.states(self.batch).items() if state.status == "accepted"]
-            unaudited = [key for key in accepted if self.store.state(key, self.batch).audit is None]
-            drawn = draw(unaudited, sample_size(len(accepted)), lot_id=f"{self.batch}|{attempt}")
-            failed = [key for key in drawn if not self._is_right(items[key])]
-            for key in drawn:
-                self._event(items[key], "audit", AUDITOR, verdict="failed" if key in failed else "passed")
-            self.counts["audited"] += len(drawn)
-            self.counts["failed_audit"] += len(failed)
-            if not failed or attempt:
-                return
-            self.counts["lots_sent_back"] += 1
-            for key in sorted(set(unaudited) - set(drawn)):
-                self._look_again(items[key])
+        """Close the lot, look at what was drawn, and let other reviewers look again at a lot that failed."""
+        while (lot := lot_of(self.store, self.batch)).status in ("open", "sent_back", "auditing"):
+            if lot.status == "sent_back":
+                for key in lot.items:
+                    if self.store.state(key, self.batch).status == "auto_checked":
+                        self._look_again(items[key])
+            if lot.status != "auditing":
+                left = self.counts["left_alone"] > 0
+                lot = close_lot(
+                    self.store, self.batch, by="simulated-lead", quality=self.pack.settings.quality, deadline=left
+                )
+            for key in lot.waiting:
+                right = self._is_right(items[key])
+                verdict = {"verdict": "passed"} if right else {"verdict": "failed", "defect": "major"}
+                self._event(items[key], "audit", AUDITOR, **verdict, effort=self._effort(25))
+                self.counts["audited"] += 1
+                self.counts["failed_audit"] += not right
+            self.counts["lots_sent_back"] += settle_lot(self.store, self.batch).status == "sent_back"
 
     def _look_again(self, item: dict[str, Any]) -> None:
         state = self.store.state(item["item_id"], self.batch)
         other = next(name for name in REVIEWERS if name not in state.reviewers)
-        self._event(item, "reopen", "system", reason="its lot failed the audit")
         self._event(item, "start_review", other)
         if self._is_right(item):
             self._event(item, "accept", other)

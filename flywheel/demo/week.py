@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flywheel.chat.render import Renderer
-from flywheel.corrections.events import EventStore, batch_id
+from flywheel.corrections.events import batch_id
+from flywheel.corrections.stores import open_store
 from flywheel.demo.conversation import Conversation, converse, demonstration, inbox_line
 from flywheel.demo.expert_desk import ExpertDesk
 from flywheel.demo.protocol import Goal, Message, Simulation
@@ -122,14 +123,16 @@ async def _talk(
 
 def answer_batch(settings: Settings, pack: Pack, simulation: Simulation, lake: Lake, *, week: str) -> dict[str, int]:
     """Simulated experts answer the week's batch and close it; nothing when it is closed already."""
-    store = EventStore(settings.qa_store(pack.name))
+    store = open_store(settings, pack.name)
     batch = store.batch_of(week, pack.name)
     if batch is None or batch.closed:
         return {}
     items = lake.read_partition("correction_batch", workflow=pack.name, week=week)
-    traces = lake.read_partition("production_traces", workflow=pack.name, week=week)
+    # Planted and carried-over items show runs of earlier weeks.
+    traces = lake.read_weeks("production_traces", workflow=pack.name, until=week)
     source = dict(zip(traces["trace_id"], traces["source_id"], strict=True))
-    lines = (settings.simulation(pack.name, week) / "goals.jsonl").read_text(encoding="utf-8").splitlines()
+    files = sorted(settings.simulation(pack.name, week).parent.glob("*/goals.jsonl"))
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     by_source = {goal.goal_id: goal for goal in (Goal.from_json(json.loads(line)) for line in lines)}
     goals = {trace_id: by_source[source_id] for trace_id, source_id in source.items() if source_id in by_source}
     desk = ExpertDesk(store, batch_id(week, pack.name, batch.version), pack, simulation, goals)

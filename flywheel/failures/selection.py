@@ -32,7 +32,7 @@ class Selection(NamedTuple):
 
 def select(
     failures: pl.DataFrame, traces: pl.DataFrame, *, groups: Mapping[str, str], toolsets: Mapping[str, str], earlier: pl.DataFrame,
-    known_clusters: Collection[str], settings: Batch, week: str,
+    known_clusters: Collection[str], settings: Batch, week: str, carried_over: Collection[str] = (),
 ) -> Selection:  # fmt: skip
     """Pick this week's items.
 
@@ -43,6 +43,7 @@ def select(
         earlier: CORRECTION_BATCH rows of earlier weeks: handed out, so never again, and counted by the caps.
         known_clusters: clusters of earlier weeks; others are novel and count double.
         week: seeds the random slice.
+        carried_over: trace ids that an earlier batch could not finish; they come first. `earlier` must not hold them.
     """
     by_trace = {row["trace_id"]: row for row in traces.iter_rows(named=True)}
     handed_out = set(earlier["trace_id"])
@@ -50,7 +51,11 @@ def select(
     budget = min(settings.max_items, int(settings.minutes // settings.minutes_per_item))
     ranked = sorted(
         (row for row in failures.iter_rows(named=True) if row["fault"] in ("agent", "inconclusive")),
-        key=lambda row: (-_priority(row, sizes, known_clusters), row["failure_id"]),
+        key=lambda row: (
+            row["trace_id"] not in carried_over,
+            -_priority(row, sizes, known_clusters),
+            row["failure_id"],
+        ),
     )
     caps = _Caps(groups, by_trace, earlier)
     flagged: list[dict[str, Any]] = []
@@ -59,11 +64,14 @@ def select(
             caps.passed_over["handed_out" if failure["trace_id"] in handed_out else "budget"] += 1
         elif caps.admit(by_trace[failure["trace_id"]]):
             novelty = "new" if failure["failure_cluster"] not in known_clusters else "known"
-            why = f"{novelty} cluster of {sizes[failure['failure_cluster']]}, {failure['severity']}"
+            why = "carried over, " * (failure["trace_id"] in carried_over)
+            why += f"{novelty} cluster of {sizes[failure['failure_cluster']]}, {failure['severity']}"
             priority = _priority(failure, sizes, known_clusters)
             flagged.append(_item(by_trace[failure["trace_id"]], groups, toolsets, failure, why, priority))
     unflagged = sorted(set(by_trace) - set(failures["trace_id"]) - set(handed_out))
-    drawn = random.Random(week).sample(unflagged, min(settings.random_slice, len(unflagged)))
+    drawn = [key for key in unflagged if key in carried_over][: settings.random_slice]
+    fresh = [key for key in unflagged if key not in carried_over]
+    drawn += random.Random(week).sample(fresh, min(settings.random_slice - len(drawn), len(fresh)))
     sliced = [
         _item(by_trace[key], groups, toolsets, None, "random slice of runs triage did not flag", 0.0)
         for key in sorted(drawn)

@@ -26,12 +26,48 @@ CORRECTED_TRACES = weekly(
     ("qa_mode", pl.String, "three, two or solo; never reads three when it was not."),
     ("annotator_kind", pl.String, "human, or simulated for the demo's experts."),
     ("annotator", pl.String, "Who corrected (pass 1)."),
+    ("editor", pl.String, "Reviewer who rewrote the correction and so could not accept it; null where none did."),
     ("reviewer", pl.String, "Who reviewed (pass 2)."),
     ("adjudicator", pl.String, "Who adjudicated (pass 3); null where no dispute was."),
     ("auditor", pl.String, "Who audited the item; null where it was not drawn."),
     ("returns", pl.Int32, "How often review sent it back."),
     ("verified_by", pl.String, "What makes the step good: qa_three, qa_two, qa_solo or a named verifier."),
     ("accepted_at", Time, "When QA accepted it, UTC."),
+)
+
+CORRECTION_QUALITY = weekly(
+    "correction_quality",
+    "One measure of a batch's work: its audit, gold, known-bad corrections, agreement, time and cost.",
+    ("figure",),
+    ("figure", pl.String, "What is measured, e.g. gold_pass_rate, agreement_arguments, cost_per_accepted."),
+    ("value", pl.Float64, "Its value; null where it cannot be known, never a perfect score instead."),
+    ("low", pl.Float64, "Lower bound of the 95 % interval; null without one."),
+    ("high", pl.Float64, "Upper bound of the 95 % interval; null without one."),
+    ("n", pl.Int64, "On how many items, answers or pairs it stands."),
+    ("note", pl.String, "How it is to be read; of the audit, the plan with its operating curve."),
+)
+
+CORRECTION_EFFORT = weekly(
+    "correction_effort",
+    "Time, edits and cost of one person's, bucket's or tool's corrections in one role.",
+    ("grouping", "name", "role"),
+    ("grouping", pl.String, "person, bucket or tool."),
+    ("name", pl.String, "Which one."),
+    ("role", pl.String, "annotator, reviewer, adjudicator or auditor."),
+    ("items", pl.Int64, "Items worked on, planted ones included."),
+    ("decisions", pl.Int64, "Submissions and decisions."),
+    ("timed", pl.Int64, "Those of which the time is known."),
+    ("active_seconds", pl.Float64, "Active seconds, idle over 60 s cut; null where no time is known."),
+    ("seconds_to_first_edit", pl.Float64, "Median seconds from opening to the first edit; null where unknown."),
+    ("accepted_as_is", pl.Int64, "Decisions that left the step as it was."),
+    ("changed", pl.Int64, "Decisions that changed it or sent it back."),
+    ("returned", pl.Int64, "Of those, returns to the annotator."),
+    (
+        "edit_distance",
+        pl.Float64,
+        "Mean JSON leaves in which the written step differs from the model's; null where none was written.",
+    ),
+    ("cost", pl.Float64, "Cost at the pack's rates of the work whose time is known; null without time or rate."),
 )
 
 DEMONSTRATIONS = by_workflow(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from flywheel.corrections.events import EventStore
+from flywheel.corrections.stores import has_store, open_store
 from flywheel.lake import Lake
 from flywheel.partitions import partition_key
 from flywheel.privacy.erasure import Erased, Hit, compact, erase_rows, person_rows, search
@@ -63,8 +63,8 @@ def erase(settings: Settings, principal: str, *, reason: str, on: dg.DagsterInst
         if not found.rows and not found.trace_ids:
             continue
         erased[workflow] = found
-        if settings.qa_store(workflow).is_file():
-            events += EventStore(settings.qa_store(workflow)).erase_items(found.item_ids)
+        if has_store(settings, workflow):
+            events += open_store(settings, workflow).erase_items(found.item_ids)
         for week in found.weeks:
             page = settings.report(workflow, week)
             reports += page.is_file()

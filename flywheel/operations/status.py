@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from flywheel.corrections.events import EventStore
 from flywheel.corrections.released import summary
+from flywheel.corrections.stores import open_store
 from flywheel.lake import Lake
 from flywheel.promotion.pointer import serving
 from flywheel.report.facts import STAGES
@@ -39,9 +39,9 @@ def _workflow(settings: Settings, lake: Lake, workflow: str) -> dict[str, Any]:
     week = weeks[-1]
     written = set(lineage.filter(lineage["week"] == week)["table_name"])
     entry["stages_done"] = [stage for stage in STAGES if stage in written]
-    batch = EventStore(settings.qa_store(workflow)).batch_of(week, workflow)
+    store = open_store(settings, workflow)
+    batch = store.batch_of(week, workflow)
     if batch:
-        store = EventStore(settings.qa_store(workflow))
         entry["batch"] = {"version": batch.version, "closed": batch.closed, **summary(store, batch)}
     return {**entry, "next": _next(workflow, week, written, bool(batch and batch.closed))}
 

@@ -49,7 +49,7 @@ class WeekFacts(NamedTuple):
 def week_facts(lake: Lake, workflow: str, week: str) -> WeekFacts:
     """Read one week of one workflow."""
     tables = {}
-    for table in (*STAGES, "quarantined_records"):
+    for table in (*STAGES, "quarantined_records", "correction_quality", "correction_effort"):
         known = lake.has_partition(table, workflow=workflow, week=week)
         tables[table] = lake.read_partition(table, workflow=workflow, week=week) if known else lake.empty(table)
     traces = tables["production_traces"]

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from flywheel.report import plots
+from flywheel.report import corrections, plots
 from flywheel.report.facts import WeekFacts, success_rows
 from flywheel.report.text import visible
 
@@ -32,6 +32,7 @@ def render(facts: WeekFacts) -> str:
         _evaluation(facts),
         _stages(facts),
         _failures(facts),
+        _corrections(facts),
         _training(facts),
         _examples(facts),
     ]
@@ -114,6 +115,19 @@ def _failures(facts: WeekFacts) -> str:
         f"<h2>Failures</h2><p>{_text(share)}</p>{plots.counts(list(clusters.items()), 'runs')}"
         if clusters
         else f"<h2>Failures</h2><p>{_text(share)}</p>"
+    )
+
+
+def _corrections(facts: WeekFacts) -> str:
+    quality, checkpoint = facts.tables["correction_quality"], facts.tables["checkpoint"]
+    if not quality.height:
+        return ""
+    measures = [*corrections.quality_rows(quality), *corrections.cost_rows(quality, checkpoint)]
+    people = corrections.effort_rows(facts.tables["correction_effort"])
+    columns = ["person", "role", "items", "active s", "as it is", "changed", "returned", "edits", "cost"]
+    return (
+        f"<h2>Corrections: quality and cost</h2>{_table(['measure', 'value', 'n', 'note'], measures)}"
+        f"{_table(columns, people, 7)}"
     )
 
 

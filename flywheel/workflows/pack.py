@@ -31,12 +31,34 @@ class Gate(_Strict):
 
 
 class Batch(_Strict):
-    """How much is handed to the experts each week."""
+    """How much is handed to the experts each week, and when it is over.
+
+    `deadline_days` after its opening a batch with at least `min_fraction` of its items done closes; the rest rolls over.
+    """
 
     max_items: int = Field(default=72, ge=1)
     random_slice: int = Field(default=4, ge=0)
     minutes: float = Field(default=240, gt=0)
     minutes_per_item: float = Field(default=3, gt=0)
+    deadline_days: float = Field(default=6, gt=0)
+    min_fraction: float = Field(default=0.5, ge=0, le=1)
+
+
+class Quality(_Strict):
+    """How the experts' work is checked; shares are of the batch, and the planted ones together never pass a quarter of it.
+
+    A batch is refused when fewer than `gold_pass_rate` of its gold answers are right, or the lower bound of the agreement named
+    in `agreement_floors` (step, kind, tool, arguments) is known and below its floor. The audit refuses a lot in which
+    `audit_defective_share` is wrong with probability `audit_confidence`.
+    """
+
+    overlap: float = Field(default=0.12, ge=0, le=0.25)
+    gold: float = Field(default=0.05, ge=0, le=0.25)
+    known_bad: float = Field(default=0.05, ge=0, le=0.25)
+    gold_pass_rate: float = Field(default=0.9, ge=0, le=1)
+    agreement_floors: dict[Literal["step", "kind", "tool", "arguments"], float] = {}
+    audit_defective_share: float = Field(default=0.1, gt=0, lt=1)
+    audit_confidence: float = Field(default=0.9, gt=0, lt=1)
 
 
 class LearnWhen(_Strict):
@@ -107,7 +129,11 @@ class Traces(_Strict):
 
 
 class WorkflowSettings(_Strict):
-    """`workflow.yaml`: who owns the workflow and how its week turns."""
+    """`workflow.yaml`: who owns the workflow and how its week turns.
+
+    `rates` are costs an hour in one currency: expert_hour, and where they differ annotator_hour, reviewer_hour, adjudicator_hour,
+    auditor_hour; accelerator_hour for training.
+    """
 
     owner: str
     description: str = ""
@@ -122,6 +148,8 @@ class WorkflowSettings(_Strict):
     decoding: Decoding = Decoding()
     gate: Gate = Gate()
     batch: Batch = Batch()
+    quality: Quality = Quality()
+    rates: dict[str, float] = {}
     learn_when: LearnWhen = LearnWhen()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from flywheel.corrections.states import Event, ItemState, apply, check, fold
 from flywheel.errors import FlywheelError
-
-FIX = {"first_bad_message_index": 1, "messages": [], "trainable_indices": [1], "suffix_mode": "truncated"}
+from flywheel_tests.corrections.stores import FIX
 
 
 def events(*steps: tuple) -> list[Event]:
@@ -51,7 +50,7 @@ def test_a_dispute_is_settled_by_a_third_person_with_a_note():
         ([("claim", "ann"), ("submit", "bob", FIX)], "is not the item's annotator"),
         ([*TO_REVIEW, ("drop", "rob")], "cannot drop a correction"),
         (
-            [("claim", "ann"), ("submit", "ann", {"unfixable": "no truth"}), *TO_REVIEW[2:], ("accept", "rob")],
+            [("claim", "ann"), ("submit", "ann", {"unfixable": "no_ground_truth"}), *TO_REVIEW[2:], ("accept", "rob")],
             "no correction to accept",
         ),
     ],
@@ -74,8 +73,37 @@ def test_a_failed_lot_is_looked_at_by_someone_else():
     assert fold(events(*reopened, ("start_review", "sue"), ("accept", "sue"))).reviewer == "sue"
 
 
+def test_a_reviewer_who_edits_may_not_accept_it_and_a_broken_edit_changes_nothing():
+    edited = [*TO_REVIEW, ("edit", "rob", FIX | {"suffix_mode": "hand_written"})]
+    broken = fold(events(*edited, ("check", "system", {"problems": ["x"]})))
+    assert (broken.status, broken.reviewer, broken.author, broken.proposal) == ("in_review", "rob", "ann", FIX)
+    edited.append(("check", "system", {"problems": []}))
+    with pytest.raises(FlywheelError, match="another reviewer"):
+        fold(events(*edited, ("start_review", "rob")))
+    state = fold(events(*edited, ("start_review", "sue"), ("accept", "sue")))
+    assert (state.author, state.annotator, state.reviewer, state.status) == ("rob", "ann", "sue", "accepted")
+
+
+@pytest.mark.parametrize("steps", [[], TO_REVIEW[:1], TO_REVIEW[:3], TO_REVIEW, [*TO_REVIEW, ("dispute", "rob")]])
+def test_personal_data_takes_an_item_out_from_anywhere(steps: list[tuple]):
+    state = fold(events(*steps, ("report_privacy", "eve")))
+    assert state.status == "quarantined"
+    with pytest.raises(FlywheelError, match="quarantined"):
+        check(state, Event("i", "claim", "ann"))
+
+
+def test_a_minor_defect_is_reported_and_a_major_one_drops_the_item():
+    accepted = [*TO_REVIEW, ("accept", "rob")]
+    minor = fold(events(*accepted, ("audit", "zoe", {"verdict": "failed", "defect": "minor"})))
+    assert (minor.status, minor.audit) == ("accepted", "minor")
+    major = fold(events(*accepted, ("audit", "zoe", {"verdict": "failed"})))
+    assert (major.status, major.audit, major.defect) == ("dropped", "failed", "major")
+    with pytest.raises(FlywheelError, match="audited already"):
+        check(minor, Event("i", "audit", "zed", {"verdict": "passed"}))
+
+
 KINDS = ["claim", "give_back", "submit", "check", "start_review", "accept", "return", "dispute", "start_adjudication", "uphold",
-         "drop", "audit", "reopen", "release"]  # fmt: skip
+         "drop", "audit", "reopen", "release", "edit", "report_privacy", "withdraw"]  # fmt: skip
 PAYLOADS = st.sampled_from(
     [
         {},
@@ -85,7 +113,7 @@ PAYLOADS = st.sampled_from(
         {"note": "n"},
         {"verdict": "passed"},
         {"verdict": "failed"},
-        {"unfixable": "x"},
+        {"unfixable": "tool_bug"},
     ]
 )
 
@@ -113,7 +141,7 @@ def test_no_history_gives_one_person_two_roles_and_replay_equals_state(steps: li
                 roles.setdefault(role, set()).add(holder)
         if state.status == "accepted":
             assert state.proposal and not state.proposal.get("unfixable")
-            assert len({state.annotator, state.reviewer}) == 2
+            assert len({state.annotator, state.reviewer}) == 2 and state.author != state.reviewer or state.adjudicator
             assert state.adjudicator not in {state.annotator, state.reviewer}
             assert state.auditor not in {state.annotator, state.reviewer, state.adjudicator} or state.auditor is None
     assert fold(kept) == state

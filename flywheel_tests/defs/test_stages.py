@@ -8,10 +8,12 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from flywheel.corrections.events import EventStore
 from flywheel.errors import FlywheelError
 from flywheel.lake import TABLES, Lake
 from flywheel.operations.launch import run_job
 from flywheel.partitions import partition_key
+from flywheel_tests.corrections.stores import FIX, accept
 from flywheel_tests.traces.test_inbox import line
 
 WEEK = "2026-02-02"
@@ -113,3 +115,28 @@ def test_the_report_is_made_and_says_why_learn_did_not_run(home: Path, instance:
     report = Lake(home / "lake").read_partition("weekly_report", workflow="door", week=WEEK).row(0, named=True)
     assert not report["learn_ran"] and (home / report["path"]).is_file()
     assert isinstance(Lake(home / "lake").read_weeks("weekly_report", workflow="door"), pl.DataFrame)
+
+
+def test_items_of_a_batch_closed_at_its_deadline_come_first_in_the_next_and_a_failed_gate_trains_nothing(
+    home: Path, instance: dg.DagsterInstance
+):
+    weeks, lake = ("2026-03-09", "2026-03-16"), Lake(home / "lake")
+    for week, day in zip(weeks, ("2026-03-10", "2026-03-17"), strict=True):
+        lines = [line(f"roll-{week}-{n}", started_at=f"{day}T1{n}:00:00Z") for n in range(6)]
+        (home / "inbox" / "door" / f"roll-{week}.jsonl").write_text(
+            "\n".join(json.dumps(text) for text in lines) + "\n"
+        )
+    run_job("collect", workflow="door", week=weeks[0], on=instance)
+    store = EventStore(home / "qa" / "door.sqlite", workflow="door")
+    batch = store.batch_of(weeks[0], "door")
+    assert batch and len(batch.item_ids) >= 2
+    done, left = batch.item_ids[0], batch.item_ids[1:]
+    right = json.loads(lake.read_partition("correction_batch", workflow="door", week=weeks[0])["messages"][0])
+    accept(store, batch.name, done, fix=FIX | {"messages": right[: FIX["first_bad_message_index"] + 1]})
+    store.close_batch(batch.name, reason="deadline")
+    with pytest.raises(FlywheelError, match="1 accepted items were never audited"):
+        run_job("learn", workflow="door", week=weeks[0], on=instance, stages=["corrected_traces"])
+    run_job("collect", workflow="door", week=weeks[1], on=instance)
+    next_batch = store.batch_of(weeks[1], "door")
+    assert next_batch and set(left) <= set(next_batch.item_ids) and done not in next_batch.item_ids
+    assert next_batch.item_ids[: len(left)] == sorted(left, key=next_batch.item_ids.index)

@@ -37,6 +37,7 @@ def pick(
     handed_out=(),
     known=(),
     earlier: pl.DataFrame = EARLIER,
+    carried_over=(),
     **settings,
 ) -> Selection:
     batch = Batch(**{"max_items": 10, "random_slice": 2, "minutes": 999, "minutes_per_item": 1, **settings})
@@ -48,7 +49,7 @@ def pick(
         )
     return select(
         failures, traces, groups=group(texts), toolsets={"x": "[]"}, earlier=earlier, known_clusters=set(known), settings=batch,
-        week="2026-01-05",
+        week="2026-01-05", carried_over=set(carried_over),
     )  # fmt: skip
 
 
@@ -115,3 +116,13 @@ def test_one_tenant_gets_at_most_half():
     )
     selection = pick(failures, traces, max_items=20, random_slice=0)
     assert len(selection.items) == 12 and selection.passed_over["tenant_cap"] == 8
+
+
+def test_what_an_earlier_batch_could_not_finish_comes_first():
+    failures, traces = world(40, flagged=30)
+    carried = ["t029", "t028", "t039"]  # the last one is no failure: it was in the random slice
+    items = pick(failures, traces, carried_over=carried).items
+    assert {item["trace_id"] for item in items[:2]} == {"t028", "t029"} and "t039" in {
+        item["trace_id"] for item in items[-2:]
+    }
+    assert items[0]["picked_because"].startswith("carried over, ") and len(items) == 10

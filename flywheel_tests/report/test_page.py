@@ -6,6 +6,7 @@ import pytest
 
 from flywheel.lake import Lake
 from flywheel.report import plots
+from flywheel.report.corrections import cost_rows
 from flywheel.report.facts import week_facts
 from flywheel.report.page import render
 from flywheel_tests.defs.test_stages import trace
@@ -30,6 +31,30 @@ def test_hostile_text_stays_inert(lake: Lake):
     page = render(week_facts(lake, "door", WEEK))
     assert "<script" not in page and "<img" not in page and "\u202e" not in page and "\x1b" not in page
     assert "1 of 1 runs failed (100%)" in page
+
+
+def test_quality_and_cost_of_the_corrections_are_shown_and_unknown_is_said_so(lake: Lake):
+    assert "Corrections: quality and cost" not in render(week_facts(lake, "door", WEEK))
+    figures = {
+        "gold_pass_rate": 0.8,
+        "agreement_tool": None,
+        "cost": 100.0,
+        "cost_per_accepted": 2.5,
+        "accelerator_hour": 2.0,
+    }
+    quality = [
+        {"figure": name, "value": value, "low": None, "high": None, "n": 5, "note": HOSTILE}
+        for name, value in figures.items()
+    ]
+    lake.replace_partition("correction_quality", quality, workflow="door", week=WEEK)
+    effort = {"grouping": "person", "name": HOSTILE, "role": "annotator", "items": 3, "decisions": 4, "timed": 0, "active_seconds": None,
+              "seconds_to_first_edit": None, "accepted_as_is": 1, "changed": 3, "returned": 0, "edit_distance": 1.5, "cost": None}  # fmt: skip
+    lake.replace_partition("correction_effort", [effort], workflow="door", week=WEEK)
+    facts = week_facts(lake, "door", WEEK)
+    page = render(facts)
+    assert "Corrections: quality and cost" in page and "80%" in page and "unknown" in page and "<script" not in page
+    trained = facts.tables["checkpoint"].clear(1).with_columns(seconds=180.0)
+    assert cost_rows(facts.tables["correction_quality"], trained)[-1][1] == "1,000 to 1"
 
 
 def test_nothing_is_loaded_from_anywhere(lake: Lake):

@@ -1,0 +1,118 @@
+"""Batches in the store: opening, freezing, closing and finding them, in a transaction somebody else opened."""
+
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from flywheel.corrections.database import Connection
+from flywheel.corrections.log import BATCH, events_of, insert, salt_hash
+from flywheel.corrections.states import Event, Kind
+from flywheel.errors import FlywheelError
+
+PROBES = 0  # the salt of the planted items; those of the lot's attempts are 1 and 2, and are shown when it closes
+
+
+class Batch(NamedTuple):
+    """One batch handed to people: its partition, version, attempt, items, and whether it is frozen or closed."""
+
+    week: str
+    workflow: str
+    version: str
+    attempt: int
+    qa_mode: str
+    item_ids: list[str]
+    frozen: bool
+    closed: bool
+    opened_at: str = ""
+    closed_because: str = ""
+
+    @property
+    def name(self) -> str:
+        """The batch's id in the store."""
+        return batch_id(self.week, self.workflow, self.version)
+
+
+def batch_id(week: str, workflow: str, version: str) -> str:
+    """Name of a batch in the store."""
+    return f"{week}|{workflow}|{version}"
+
+
+def now() -> str:
+    """This moment, UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat()
+
+
+def record(
+    connection: Connection, batch: str, kind: Kind, payload: dict[str, Any], *, by: str = "system", at: str = ""
+) -> None:
+    """Add an event of the batch as a whole."""
+    insert(connection, batch, Event(BATCH, kind, by, payload, at or now()))
+
+
+def open_one(connection: Connection, payload: dict[str, Any], at: str) -> str:
+    """Record the opening: the items as members, and the hash of a salt that nobody is shown before the lot closes."""
+    name = batch_id(payload["week"], payload["workflow"], payload["version"])
+    salt = commit_to_salt(connection, name, 1)
+    commit_to_salt(connection, name, PROBES)
+    record(connection, name, "open", {**payload, "lot_salt_sha256": salt}, at=at)
+    for place, item_id in enumerate(payload["item_ids"]):
+        add_member(connection, name, item_id, float(place), "item", None)
+    return name
+
+
+def commit_to_salt(connection: Connection, batch: str, attempt: int) -> str:
+    """Draw the salt of a lot's sample before anybody can know the lot; returns its hash, which is recorded openly."""
+    salt = secrets.token_hex(16)
+    connection.execute("INSERT INTO salts VALUES (?, ?, ?)", (batch, attempt, salt))
+    return salt_hash(salt)
+
+
+def add_member(connection: Connection, batch: str, item_id: str, place: float, kind: str, source: str | None) -> None:
+    """Make an item part of a batch; `kind` is item, or what it was planted as."""
+    connection.execute("INSERT INTO members VALUES (?, ?, ?, ?, ?)", (batch, item_id, place, kind, source))
+
+
+def is_closed(connection: Connection, batch: str) -> bool:
+    """Whether the batch has a close event."""
+    asked = "SELECT 1 FROM events WHERE batch = ? AND item_id = '' AND kind = 'close' LIMIT 1"
+    return connection.execute(asked, (batch,)).fetchone() is not None
+
+
+def opening(connection: Connection, batch: str) -> dict[str, Any]:
+    """Payload of the open event; raises FlywheelError when there is none."""
+    opened = next((event for event in events_of(connection, BATCH, batch) if event.kind == "open"), None)
+    if opened is None:
+        raise FlywheelError(
+            "that batch was never opened", where=f"batch {batch}", remedy="run collect for its week first"
+        )
+    return opened.payload
+
+
+def close_one(connection: Connection, batch: str, attempt: int, reason: str, by: str, at: str) -> None:
+    """Record the closing once for each attempt."""
+    closed = [event for event in events_of(connection, BATCH, batch) if event.kind == "close"]
+    if all(event.payload["attempt"] != attempt for event in closed):
+        record(connection, batch, "close", {"attempt": attempt, "reason": reason, "by": by}, by=by, at=at)
+
+
+def find(connection: Connection, condition: str, values: Sequence[Any]) -> list[Batch]:
+    """Batches whose open event meets a condition, in order of opening; reads the events of whole batches, no item's."""
+    asked = (
+        f"SELECT batch, payload, at FROM events WHERE item_id = '' AND kind = 'open' AND {condition} ORDER BY sequence"
+    )
+    return [_batch(connection, *row) for row in connection.execute(asked, values).fetchall()]
+
+
+def _batch(connection: Connection, name: str, payload: str, at: str) -> Batch:
+    opened = json.loads(payload)
+    closed = [event.payload for event in events_of(connection, BATCH, name) if event.kind == "close"]
+    # Planted items stand in the log from the beginning; only what a person did freezes a batch.
+    asked = "SELECT 1 FROM events WHERE batch = ? AND item_id > '' AND kind <> 'plant' LIMIT 1"
+    touched = connection.execute(asked, (name,)).fetchone() is not None
+    attempt = max((one["attempt"] for one in closed), default=0)
+    return Batch(
+        opened["week"], opened["workflow"], opened["version"], attempt, opened["qa_mode"], opened["item_ids"],
+        touched or bool(closed), bool(closed), at, closed[-1].get("reason", "") if closed else "",
+    )  # fmt: skip
