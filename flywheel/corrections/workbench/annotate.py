@@ -10,10 +10,11 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from flywheel.corrections.items import Item
+from flywheel.corrections.states import UNFIXABLE
 from flywheel.corrections.workbench import draft as drafts
 from flywheel.corrections.workbench.call import Call
 from flywheel.corrections.workbench.commands import INTO_A_FIELD, OPERATIONS
-from flywheel.corrections.workbench.draft import UNFIXABLE, Draft, proposal_of
+from flywheel.corrections.workbench.draft import Draft, proposal_of
 from flywheel.corrections.workbench.editor import (
     editor_of,
     field_id,
@@ -137,7 +138,7 @@ def _mine(call: Call) -> tuple[Item, Draft]:
     if place.state.status != "claimed" or place.holder() != call.name:
         expired = place.roles.get(call.name) == "annotator" and place.state.status in ("queued", "claimed")
         raise Refusal("W02" if expired else "W03")
-    saved = call.desk.drafts.draft(call.desk.board.batch, call.item_id, call.name)
+    saved = call.desk.store.draft(call.desk.board.batch, call.item_id, call.name)
     draft = drafts.restored(saved) if saved else drafts.begin_again(place.state.proposal or {})
     return call.desk.item(call.item_id), draft
 
@@ -148,7 +149,7 @@ def _page(call: Call, item_id: str, told: str = "") -> Response:
     place = call.desk.place(item_id)
     returned = next((step.words for step in reversed(place.trail) if step.kind == "return"), "")
     values = _editor(call, item, draft)
-    saved = call.desk.drafts.draft(call.desk.board.batch, item_id, call.name) or {}
+    saved = call.desk.store.draft(call.desk.board.batch, item_id, call.name) or {}
     response = call.page(
         "annotate.html", steps=shown_steps(item.messages, item.tools, suspected=item.message_index), told=told,
         returned=returned, effort=saved.get("effort") or {}, headers={"HX-Push-Url": f"/annotate/{item_id}"}, **values,
@@ -189,7 +190,10 @@ def _editor(call: Call, item: Item, draft: Draft, *, focus: bool = False) -> dic
 
 def _save(call: Call, draft: Draft) -> None:
     payload = {**draft.payload(), "effort": call.effort()}
-    call.desk.drafts.save_draft(call.desk.board.batch, call.item_id, call.name, payload)
+    try:
+        call.desk.store.save_draft(call.desk.board.batch, call.item_id, call.name, payload)
+    except UnicodeError:
+        raise Refusal("W18", "the run holds text that is no Unicode and cannot be kept") from None
 
 
 def _similar(call: Call, item: Item, draft: Draft) -> list[tuple[str, Any]]:

@@ -12,13 +12,10 @@ from typing import NamedTuple, get_args
 
 from flywheel.corrections import states
 from flywheel.corrections.events import Recorded
-from flywheel.corrections.states import Event, ItemState
+from flywheel.corrections.states import HELD, OPEN, Event, ItemState
 
 # status -> what a person of which role may take from there
 TAKEN_FROM = {"annotator": "queued", "reviewer": "auto_checked", "adjudicator": "disputed"}
-# status in which an item is somebody's, and the attribute that names them
-HELD = {"claimed": "annotator", "in_review": "reviewer", "adjudicating": "adjudicator"}
-OPEN = ("queued", "claimed", "submitted", "auto_checked", "in_review", "disputed", "adjudicating")
 _KINDS = get_args(states.Kind)
 
 
@@ -71,6 +68,7 @@ class Board:
         self.batch = batch
         self.places = {key: Place(key, position, cluster) for key, (position, cluster) in items.items()}
         self.closed = False
+        self.lots = 0
         self.lot_closed = False
         self.seen = 0
         self._by_status: dict[str, list[tuple[int, str]]] = {}
@@ -137,12 +135,16 @@ class Board:
     def _may_take(self, place: Place, actor: str, role: str) -> bool:
         if place.reported or place.roles.get(actor, role) != role or (actor, role) in place.closed_to:
             return False
+        if role in ("annotator", "reviewer") and actor in place.state.barred:
+            return False
         return not (role == "reviewer" and actor in place.state.reviewers)
 
     def _fold(self, sequence: int, event: Event) -> None:
         if not event.item_id:
             self.closed = self.closed or event.kind == "close"
-            self.lot_closed = self.lot_closed or str(event.kind) == "close_lot"
+            if event.kind in ("close_lot", "reopen_lot"):
+                self.lot_closed = event.kind == "close_lot"
+                self.lots += self.lot_closed
             return
         place = self.places.get(event.item_id)
         if place is None:
@@ -152,8 +154,8 @@ class Board:
             role = states.role_of(place.state, event)
             if role != "system":
                 place.roles.setdefault(event.actor, role)
-            place.state = states.apply(place.state, event) or place.state
-        place.reported = place.reported or str(event.kind) == "report_privacy"
+            place.state = states.apply(place.state, event)
+        place.reported = place.reported or event.kind == "report_privacy"
         place.sequence, place.last_at = sequence, event.at
         place.trail.append(_step(event))
         self._enter(place)

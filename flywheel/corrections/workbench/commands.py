@@ -7,10 +7,11 @@ What does not: what a draft is (`draft`), or the request around a command (`anno
 from collections.abc import Callable
 
 from flywheel.corrections.items import Item
+from flywheel.corrections.states import UNFIXABLE
 from flywheel.corrections.workbench import draft as drafts
 from flywheel.corrections.workbench.again import observe_again
 from flywheel.corrections.workbench.call import Call
-from flywheel.corrections.workbench.draft import UNFIXABLE, Draft
+from flywheel.corrections.workbench.draft import Draft
 from flywheel.corrections.workbench.editor import changed_array, other_tool, problems_of, tool_of
 from flywheel.corrections.workbench.rules import Refusal
 

@@ -7,14 +7,15 @@ store itself.
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from typing import Any
 
 from flywheel.corrections.events import LEASE, Batch, EventStore, batch_id
 from flywheel.corrections.items import Item, batch_items
+from flywheel.corrections.lots import close_lot, settle_lot
 from flywheel.corrections.proposal import Proposal, auto_check
-from flywheel.corrections.states import Event, Kind
+from flywheel.corrections.states import HELD, Event
 from flywheel.corrections.workbench.board import Board, Place
-from flywheel.corrections.workbench.drafts import Drafts
+from flywheel.corrections.workbench.grades import Grades
 from flywheel.corrections.workbench.lot import lot_of
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.errors import FlywheelError
@@ -31,8 +32,8 @@ class Desk:
         week: Monday of the batch to serve; None serves the oldest open one, else the newest.
     """
 
-    def __init__(self, store: EventStore, drafts: Drafts, lake: Lake, pack: Pack, *, week: str | None = None) -> None:
-        self.store, self.drafts, self.lake, self.pack = store, drafts, lake, pack
+    def __init__(self, store: EventStore, grades: Grades, lake: Lake, pack: Pack, *, week: str | None = None) -> None:
+        self.store, self.grades, self.lake, self.pack = store, grades, lake, pack
         self._week = week
         self._lock = threading.RLock()
         self._swept = datetime.min.replace(tzinfo=UTC)
@@ -47,7 +48,9 @@ class Desk:
         """Read what was appended since; everything a page shows or decides on goes through here."""
         with self._lock:
             news = self.store.since(self.board.seen)
-            if any(str(entry.event.kind) == "open" for entry in news) or (self.board.closed and self._week is None):
+            if any(entry.event.kind in ("open", "plant") for entry in news) or (
+                self.board.closed and self._week is None
+            ):
                 self._choose()
                 news = self.store.since(self.board.seen)
             self.board.follow(news)
@@ -93,9 +96,9 @@ class Desk:
                     try:
                         self.append(item_id, event, actor, after=place.sequence)
                     except Refusal as refused:
-                        if refused.code not in ("W03", "W06"):
+                        if refused.code not in ("W03", "W06", "W07"):
                             raise
-                        if refused.code == "W06":
+                        if refused.code != "W03":
                             place.closed_to.add((actor, role))
                         continue
                 if role == "annotator":
@@ -119,30 +122,22 @@ class Desk:
             if place.holder() != actor:
                 raise Refusal("W02" if place.roles.get(actor) == "annotator" else "W03", remedy=_what_happened(place))
             self.append(item_id, "submit", actor, after=after, **payload)
-            self.drafts.clear_draft(self.board.batch, item_id, actor)
             return self.board.places[item_id]
 
     def report_privacy(self, item_id: str, actor: str, note: str, *, after: int) -> None:
         """Keep an item with personal data away from everybody until somebody has looked after it."""
         with self._lock:
-            place = self.place(item_id)
-            if "report_privacy" in get_args(Kind):
-                self.append(item_id, "report_privacy", actor, after=after, note=note)
-                return
-            self.drafts.report(self.board.batch, item_id, actor, note)
-            place.reported = True
-            if place.state.status == "claimed" and place.holder() == actor:
-                self.append(item_id, "give_back", actor, after=place.sequence, reason="personal data reported")
+            self.append(item_id, "report_privacy", actor, after=after, note=note)
 
-    def close(self) -> None:
+    def close(self, actor: str) -> None:
         """Close the batch; raises Refusal W17 while people still work on it."""
         with self._lock:
             board = self.refresh()
             if board.done() < len(board.places):
                 raise Refusal("W17", f"{len(board.places) - board.done()} items are not decided")
-            if waiting := lot_of(board).waiting:
+            if waiting := lot_of(self.store, board).waiting:
                 raise Refusal("W17", f"{len(waiting)} drawn items wait for the audit")
-            self.store.close_batch(board.batch)
+            self.store.close_batch(board.batch, by=actor)
             self.refresh()
 
     def _choose(self) -> None:
@@ -156,11 +151,10 @@ class Desk:
             return
         name = batch_id(chosen.week, chosen.workflow, chosen.version)
         self.batch = chosen
-        if name != self.board.batch:
-            self.items = batch_items(self.lake, chosen)
+        planted = {item_id for _, item_id, _ in self.store.planted(name)}
+        if name != self.board.batch or planted - set(self.board.places):
+            self.items = batch_items(self.lake, chosen, self.store)
             self.board = Board(name, {key: (item.position, item.failure_cluster) for key, item in self.items.items()})
-            for item_id in self.drafts.reported(name) & set(self.board.places):
-                self.board.places[item_id].reported = True
 
     def _settle(self) -> None:
         """What the system owes the log: the check of a submission, and the end of leases nobody renewed."""
@@ -174,14 +168,31 @@ class Desk:
                 item = self.items[place.item_id]
                 problems = auto_check(proposal, item.messages, item.tools)
             self._say(place, Event(place.item_id, "check", "system", {"problems": problems}))
+        self._settle_lot()
         now = datetime.now(UTC)
         if now - self._swept < _SWEEP:
             return
         self._swept = now
-        for place in self.board.with_status("claimed"):
-            actor = str(place.state.annotator)
-            if _older(place.last_at, now) and _older(self.drafts.touched(self.board.batch, place.item_id, actor), now):
-                self._say(place, Event(place.item_id, "give_back", actor, {"reason": "lease expired"}))
+        if any(_older(place.last_at, now) for place in self.board.with_status(*HELD)):
+            self.store.expire_leases(
+                self.board.batch, now=now
+            )  # looks at drafts as well: a lease runs from the last input
+            self.board.follow(self.store.since(self.board.seen))
+
+    def _settle_lot(self) -> None:
+        """A batch without open items is a closed lot; one whose drawn items failed goes back to other reviewers."""
+        board = self.board
+        complete = bool(board.places) and board.done() == len(board.places)
+        if not complete or (board.lot_closed and lot_of(self.store, board).status != "failed"):
+            return
+        try:
+            if board.lot_closed:
+                settle_lot(self.store, board.batch)
+            else:
+                close_lot(self.store, board.batch, quality=self.pack.settings.quality)
+        except FlywheelError:
+            pass  # another process was faster
+        board.follow(self.store.since(board.seen))
 
     def _say(self, place: Place, event: Event) -> None:
         try:
@@ -206,6 +217,8 @@ def _as_refusal(error: FlywheelError) -> Refusal:
     code = "W08" if "closed" in what else "W03" if "moved on" in what else "W18"
     if any(said in what for said in ("cannot be its", "reviewed", "is not for", "wrote this")):
         code = "W06"
+    if "was erased" in what:
+        code = "W07"
     if "needs a note" in what:
         code = "W12"
     return Refusal(code, what, remedy=error.remedy)

@@ -13,7 +13,6 @@ from flywheel.corrections.proposal import Message, Proposal
 from flywheel.toolcalls.arguments import canonical_json, parse_arguments, sha256_of
 
 Origin = Literal["written", "model", "reexecuted", "recorded"]
-UNFIXABLE = ("no_ground_truth", "tool_bug", "policy_gap", "not_a_failure")
 _UNDO, _UNDO_LARGE, _LARGE = 40, 3, 50_000
 
 
@@ -207,7 +206,7 @@ def cut(draft: Draft) -> Draft:
 
 
 def set_unfixable(draft: Draft, reason: str, note: str = "") -> Draft:
-    """Nothing can be corrected, for a reason of `UNFIXABLE`."""
+    """Nothing can be corrected, for a reason of `states.UNFIXABLE`."""
     return _next(draft, unfixable=reason, note=note)
 
 

@@ -55,7 +55,7 @@ def sample_of(call: Call) -> Sample:
 def page(call: Call) -> Response:
     """The next output that this person has not graded."""
     sample = sample_of(call)
-    graded = {output for output, grader, _ in call.desk.drafts.grades(sample.week) if grader == call.name}
+    graded = {output for output, grader, _ in call.desk.grades.of_week(sample.week) if grader == call.name}
     left = [output for output in sample.outputs if output.name not in graded]
     random.Random(sha256_of([call.name, sample.week])).shuffle(left)
     steps = shown_steps(left[0].transcript, call.desk.pack.tools) if left else []
@@ -69,7 +69,7 @@ def grade(call: Call) -> Response:
     sample = sample_of(call)
     if said not in GRADES or name not in {output.name for output in sample.outputs}:
         raise Refusal("W19", "there is no such output or grade")
-    if not call.desk.drafts.grade(sample.week, name, call.name, said, call.form.get("note", "")[:500]):
+    if not call.desk.grades.grade(sample.week, name, call.name, said, call.form.get("note", "")[:500]):
         raise Refusal("W03", "you graded this output already")
     return page(call) if call.swaps else call.go("/grade")
 
@@ -79,7 +79,7 @@ def by_arm(call: Call) -> dict[str, Counter[str]]:
     sample = sample_of(call)
     arms = {output.name: output.arm for output in sample.outputs}
     counted: dict[str, Counter[str]] = {}
-    for name, _, said in call.desk.drafts.grades(sample.week):
+    for name, _, said in call.desk.grades.of_week(sample.week):
         if name in arms:
             counted.setdefault(arms[name], Counter())[said] += 1
     return counted

@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from flywheel.corrections.workbench.board import HELD, OPEN, Board, Place
+from flywheel.corrections.effort import item_rows, totals, work_of
+from flywheel.corrections.states import HELD, OPEN
+from flywheel.corrections.verdict import judge
+from flywheel.corrections.workbench.board import Board, Place
 from flywheel.corrections.workbench.call import Call
 from flywheel.corrections.workbench.grading import by_arm
-from flywheel.corrections.workbench.lot import Lot, lot_of
+from flywheel.corrections.workbench.lot import lot_of
 from flywheel.corrections.workbench.rules import Refusal
 
 STATES = (
@@ -67,7 +70,7 @@ def sign_out(call: Call) -> Response:
 def home(call: Call) -> Response:
     """What there is to do for this person."""
     board = call.desk.refresh()
-    lot = lot_of(board)
+    lot = lot_of(call.desk.store, board)
     mine = {role: _held(board, call.name, role) for role in ("annotator", "reviewer", "adjudicator")}
     count = board.counts().get
     ways = {
@@ -89,32 +92,26 @@ def home(call: Call) -> Response:
 def lead(call: Call) -> Response:
     """How the batch stands."""
     board = call.desk.refresh()
-    lot = lot_of(board)
+    lot = lot_of(call.desk.store, board)
     counts = board.counts()
+    accepted = counts.get("accepted", 0) + counts.get("released", 0)
+    batch = call.desk.batch
+    verdict = judge(call.desk.store, batch, call.desk.pack.settings.quality) if batch else None
     return call.page(
         "lead.html", batch=call.desk.batch, states=[(name, counts.get(name, 0)) for name in STATES if counts.get(name)],
         total=len(board.places), done=board.done(), people=_people(board), days=_days(board), ageing=_ageing(board), lot=lot,
         returns=Counter(place.state.returns for place in board.places.values()), clusters=_clusters(board), told="",
-        reported=[place for place in board.places.values() if place.reported], grades=by_arm(call), cost=_cost(board),
-        can_close=board.done() == len(board.places) and not board.closed and not lot.waiting, can_send_back=_can_send_back(board, lot),
+        reported=[place for place in board.places.values() if place.reported], grades=by_arm(call), cost=_cost(call, accepted),
+        figures=verdict.figures if verdict else [], reasons=verdict.reasons if verdict else [],
+        can_close=board.done() == len(board.places) and not board.closed and not lot.waiting,
     )  # fmt: skip
 
 
 def lead_deed(call: Call) -> Response:
-    """Close the batch, or send a failed lot back to other reviewers."""
+    """Close the batch; a failed lot goes back to other reviewers by itself."""
     deed = call.request.path_params["deed"]
     if deed == "close":
-        call.desk.close()
-    elif deed == "send-back":
-        board = call.desk.refresh()
-        lot = lot_of(board)
-        if not _can_send_back(board, lot):
-            raise Refusal("W17", "no drawn item failed, or not all were looked at")
-        for place in board.with_status("accepted"):
-            if place.state.audit is None:
-                call.desk.append(
-                    place.item_id, "reopen", "system", after=place.sequence, reason="its lot failed the audit"
-                )
+        call.desk.close(call.name)
     else:
         raise Refusal("W19", "there is no such deed")
     return call.go("/lead")
@@ -123,11 +120,6 @@ def lead_deed(call: Call) -> Response:
 def _held(board: Board, actor: str, role: str) -> int:
     status = next(status for status, held in HELD.items() if held == role)
     return sum(place.holder() == actor for place in board.with_status(status))
-
-
-def _can_send_back(board: Board, lot: Lot) -> bool:
-    unaudited = any(place.state.audit is None for place in board.with_status("accepted"))
-    return lot.closed and bool(lot.failed) and not lot.waiting and unaudited and not board.closed
 
 
 def _people(board: Board) -> list[dict[str, Any]]:
@@ -174,15 +166,11 @@ def _clusters(board: Board) -> list[tuple[str, int, int, int]]:
     return [(name, count, done[name], returned[name]) for name, count in total.most_common(12)]
 
 
-def _cost(board: Board) -> dict[str, Any]:
-    """Active hours by pass, and minutes an accepted correction; None where nothing was measured."""
-    hours: dict[str, float] = {}
-    for step in board.steps():
-        hours[step.kind] = hours.get(step.kind, 0.0) + step.effort.get("active_ms", 0) / 3_600_000
-    total = sum(hours.values())
-    accepted = sum(place.state.status in ("accepted", "released") for place in board.places.values())
-    return {
-        "hours": total,
-        "annotate": hours.get("submit", 0.0),
-        "minutes_each": total * 60 / accepted if accepted and total else None,
-    }
+def _cost(call: Call, accepted: int) -> list[tuple[str, float | None, str]]:
+    """(figure, value, note) of what the batch cost, by the pack's rates; a figure nobody measured is None."""
+    desk, batch = call.desk, call.desk.batch
+    if batch is None:
+        return []
+    rows = desk.lake.read_partition("correction_batch", workflow=batch.workflow, week=batch.week)
+    work = work_of(desk.store.history(batch.name), item_rows(rows, desk.store.planted(batch.name)))
+    return [(name, value, note) for name, value, _, note in totals(work, accepted, desk.pack.settings.rates)]

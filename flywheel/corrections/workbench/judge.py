@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from starlette.responses import Response
 
 from flywheel.corrections.proposal import Message
+from flywheel.corrections.states import DEFECTS
 from flywheel.corrections.workbench.call import Call, Page
 from flywheel.corrections.workbench.lot import lot_of
 from flywheel.corrections.workbench.rules import Refusal
@@ -17,7 +18,6 @@ from flywheel.corrections.workbench.timeline import shown_steps
 from flywheel.toolcalls.arguments import parse_arguments
 from flywheel.toolcalls.diff import Change, diff
 
-DEFECTS = ("critical", "major", "minor")
 REASONS = (
     "another step was wrong first",
     "wrong tool",
@@ -92,6 +92,18 @@ def compared(before: Message, after: Message) -> Compared:
                     words if words[0] != words[1] else None)  # fmt: skip
 
 
+def origins_of(proposal: dict[str, Any]) -> Sequence[str]:
+    """Where each message of a correction came from; told from the messages where its author's page did not say.
+
+    Planted corrections come from no page: they must look like the others.
+    """
+    if proposal.get("origins"):
+        return proposal["origins"]
+    first, mine = proposal["first_bad_message_index"], set(proposal["trainable_indices"])
+    return ["written" if index in mine else "model" if message["role"] == "assistant" else "reexecuted"
+            for index, message in enumerate(proposal["messages"][first:], first)]  # fmt: skip
+
+
 def take(pass_: Pass) -> Page:
     """The page function that opens the next item of a pass."""
 
@@ -151,7 +163,7 @@ def decisions_of(pass_: Pass, proposal: dict[str, Any]) -> tuple[Decision, ...]:
 def _next(call: Call, pass_: Pass) -> str | None:
     if pass_.path != "audit":
         return call.desk.take_next(call.name, pass_.role, pass_.opens)
-    lot = lot_of(call.desk.refresh())
+    lot = lot_of(call.desk.store, call.desk.refresh())
     if not lot.closed:
         raise Refusal("W17")
     return next((place.item_id for place in lot.waiting if place.roles.get(call.name, "auditor") == "auditor"), None)
@@ -161,7 +173,7 @@ def _theirs(call: Call, pass_: Pass, item_id: str) -> Any:
     """The item's place; raises Refusal when this person may not judge it now."""
     place = call.desk.place(item_id)
     if pass_.path == "audit":
-        lot = lot_of(call.desk.board)
+        lot = lot_of(call.desk.store, call.desk.board)
         if not lot.closed:
             raise Refusal("W17")
         if item_id not in {one.item_id for one in lot.waiting}:
@@ -179,13 +191,17 @@ def _page(call: Call, pass_: Pass, item_id: str, told: str = "") -> Response:
     values: dict[str, Any] = {"corrected": [], "difference": None, "marked": None, "origins": []}
     if not proposal.get("unfixable"):
         index, messages = proposal["first_bad_message_index"], proposal["messages"]
-        origins: Sequence[str] = proposal.get("origins") or []
+        origins = origins_of(proposal)
         values = {
             "corrected": shown_steps(messages, item.tools, first=index, origins=origins), "marked": index, "origins": origins,
             "difference": compared(item.messages[index], messages[index]),
         }  # fmt: skip
     waiting = {"review": "auto_checked", "adjudicate": "disputed"}.get(pass_.path)
-    left = len(call.desk.board.with_status(waiting)) if waiting else len(lot_of(call.desk.board).waiting) - 1
+    left = (
+        len(call.desk.board.with_status(waiting))
+        if waiting
+        else len(lot_of(call.desk.store, call.desk.board).waiting) - 1
+    )
     return call.page(
         "judge.html", pass_=pass_, decisions=decisions_of(pass_, proposal), item=item, place=place, proposal=proposal,
         seen=place.sequence, steps=shown_steps(item.messages, item.tools, suspected=item.message_index), told=told,

@@ -1,56 +1,47 @@
-"""The audit of a lot: which accepted items a fourth person looks at again, once nobody works on any of them.
+"""The lot of the batch as the pages show it: what was drawn, what waits for the audit, and who may look at it.
 
-One function stands between the pages and how a lot is closed and drawn, so that the store's own `close_lot` replaces it
-in one place.
+Closing, drawing and sending back are `corrections.lots`' to do; here its answer is joined with the board.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from flywheel.corrections.audit import draw, operating_curve, sample_size
-from flywheel.corrections.workbench.board import OPEN, Board, Place
+from flywheel.corrections import lots
+from flywheel.corrections.events import EventStore
+from flywheel.corrections.workbench.board import Board, Place
 
 
 class Lot(NamedTuple):
     """The state of a lot.
 
     Attributes:
-        closed: nobody works on any item of the batch: only then is the sample drawn.
-        drawn: the drawn items, those already looked at included.
-        accepted: how many the sample was drawn from.
+        status: open, auditing, passed, failed, sent_back or refused.
+        drawn, waiting, failed: the drawn items, those nobody has looked at yet, and those that failed.
+        accepted: how many the sample was drawn from; plan: the sampling plan, with its operating curve.
     """
 
-    closed: bool
+    status: str
     drawn: list[Place]
+    waiting: list[Place]
+    failed: list[Place]
     accepted: int
+    plan: dict[str, Any]
 
     @property
-    def waiting(self) -> list[Place]:
-        """Drawn items nobody has looked at."""
-        return [place for place in self.drawn if place.state.audit is None]
+    def closed(self) -> bool:
+        """Whether the sample is drawn; before, nobody may audit."""
+        return self.status not in ("open", "sent_back")
 
-    @property
-    def failed(self) -> list[Place]:
-        """Drawn items that failed."""
-        return [place for place in self.drawn if place.state.audit == "failed"]
-
-    def curve(self) -> dict[float, float]:
+    def curve(self) -> dict[str, float]:
         """Share of bad items -> probability that the audit lets the lot pass."""
-        return operating_curve(self.accepted, len(self.drawn)) if self.accepted else {}
+        return self.plan.get("chance_of_acceptance_by_share_of_bad_items", {})
 
 
-def lot_of(board: Board) -> Lot:
-    """The lot of a batch; empty and open while any item is still with people."""
-    open_items = sum(place.state.status in OPEN and not place.reported for place in board.places.values())
-    if open_items > 0 and not board.lot_closed:
-        return Lot(False, [], 0)
-    members = {key: place for key, place in board.places.items() if place.state.audit is not None or place.state.status == "accepted"}  # fmt: skip
-    reopened = max((sum(step.kind == "reopen" for step in place.trail) for place in members.values()), default=0)
-    # After a failed lot was sent back, the next draw is among what was looked at again.
-    if reopened:
-        members = {key: place for key, place in members.items() if _reopenings(place) == reopened}
-    keys = draw(list(members), sample_size(len(members)), lot_id=f"{board.batch}|{reopened}") if members else []
-    return Lot(True, [members[key] for key in keys], len(members))
-
-
-def _reopenings(place: Place) -> int:
-    return sum(step.kind == "reopen" for step in place.trail)
+def lot_of(store: EventStore, board: Board) -> Lot:
+    """The lot of the board's batch; open and empty while items are still with people."""
+    if not board.lots:  # spares the store a question that most pages would ask for nothing
+        return Lot("open", [], [], [], 0, {})
+    found = lots.lot_of(store, board.batch)
+    drawn = [board.places[key] for key in found.drawn if key in board.places]
+    waiting = [place for place in drawn if place.item_id in set(found.waiting)]
+    failed = [place for place in drawn if place.item_id in found.failed]
+    return Lot(found.status, drawn, waiting, failed, len(found.items), found.plan)

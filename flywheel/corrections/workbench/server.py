@@ -16,12 +16,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from flywheel.corrections.events import EventStore
+from flywheel.corrections.stores import open_store
 from flywheel.corrections.workbench import annotate, grading, home, judge
 from flywheel.corrections.workbench.call import Call, Page, Workbench
 from flywheel.corrections.workbench.desk import Desk
-from flywheel.corrections.workbench.drafts import Drafts
 from flywheel.corrections.workbench.forward import Model, is_loopback
+from flywheel.corrections.workbench.grades import Grades
 from flywheel.corrections.workbench.people import People
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.sessions import COOKIE, Attempts, Sessions
@@ -47,7 +47,7 @@ def make_workbench(
     """Open the stores of a workflow and read its open batch; raises FlywheelError when there is none."""
     pack = find_pack(settings.workflows(), workflow)
     qa = settings.home / "qa"
-    desk = Desk(EventStore(settings.qa_store(workflow)), Drafts(qa / f"{workflow}.workbench.sqlite"), Lake(settings.lake()), pack, week=week)  # fmt: skip
+    desk = Desk(open_store(settings, workflow), Grades(qa / f"{workflow}.workbench.sqlite"), Lake(settings.lake()), pack, week=week)  # fmt: skip
     if desk.batch is None:
         raise FlywheelError(f"no correction batch of {workflow} was opened", where=f"week {week}" if week else "",
                             remedy=f"flywheel run --workflow {workflow} --week MONDAY --stage collect")  # fmt: skip

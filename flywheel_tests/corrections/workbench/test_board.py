@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.corrections.events import Recorded
-from flywheel.corrections.states import Event, ItemState, apply, check, fold
-from flywheel.corrections.workbench.board import HELD, OPEN, Board
+from flywheel.corrections.states import HELD, OPEN, Event, ItemState, apply, check, fold
+from flywheel.corrections.workbench.board import Board
 from flywheel.errors import FlywheelError
 from flywheel_tests.corrections.test_states import FIX, KINDS, PAYLOADS
 

@@ -144,7 +144,7 @@ def test_an_expired_lease_keeps_the_draft(visitor: Visit, bench: Workbench, monk
     form = {**ann.form(), **RIGHT}
     place = bench.desk.place(item)
     bench.desk.store.append(
-        bench.desk.board.batch, Event(item, "give_back", "ann", {"reason": "lease expired"}), after=place.sequence
+        bench.desk.board.batch, Event(item, "give_back", "ann", {"because": "lease expired"}), after=place.sequence
     )
     for path in ("submit", "edit", "fields"):
         refused = ann.http.post(f"/annotate/{item}/{path}", data={**form, "op": "undo"}, headers={"hx-request": "true"})
