@@ -99,7 +99,7 @@ def similar(call: Call) -> Response:
 
 def give_back(call: Call) -> Response:
     """Leave the item to others; the draft stays with the person."""
-    call.desk.append(call.item_id, "give_back", call.name, after=call.seen, reason="given back")
+    call.desk.give_back(call.item_id, call.name, after=call.seen)
     return _next_page(call, "Given back: the item waits for somebody.") if call.form.get("next") else call.go("/")
 
 
@@ -112,8 +112,7 @@ def claim_again(call: Call) -> Response:
 def report(call: Call) -> Response:
     """Report personal data: nobody is given the item before somebody has looked after it."""
     call.desk.report_privacy(call.item_id, call.name, call.form.get("note", "")[:500], after=call.seen)
-    path = call.request.url.path
-    if path.startswith("/annotate") and "annotator" in (call.person.roles if call.person else ()):
+    if call.form.get("from") == "annotate":
         return _next_page(call, "Reported: the item is kept away from everybody until it was looked after.")
     return call.go("/")
 

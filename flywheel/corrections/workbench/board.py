@@ -6,7 +6,7 @@ microseconds with ten thousand open items. What an event changes is the state ma
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, get_args
 
@@ -84,18 +84,23 @@ class Board:
             if entry.batch == self.batch:
                 self._fold(entry.sequence, entry.event)
 
-    def next_for(self, actor: str, role: str, *, cluster: str = "") -> str | None:
+    def next_for(self, actor: str, role: str, *, cluster: str = "", last: Container[str] = ()) -> str | None:
         """The item somebody should work on now: their own unfinished one, else one of the same cluster, else the first.
 
         Never one on which they have another role; None when there is none left for them.
+
+        Args:
+            last: items to offer only when there is nothing else: those they gave back.
         """
         held = self._held.get((actor, role))
         if held:
             return held[0][1]
         status = TAKEN_FROM[role]
         same = self._queued.get(cluster, []) if role == "annotator" else []
-        for line in (same, self._by_status.get(status, [])):
-            found = next((key for _, key in line if self._may_take(self.places[key], actor, role)), None)
+        waiting = self._by_status.get(status, [])
+        for line, again in ((same, False), (waiting, False), (waiting, True)):
+            free = (key for _, key in line if self._may_take(self.places[key], actor, role))
+            found = next((key for key in free if (key in last) == again), None)
             if found:
                 return found
         return None

@@ -42,6 +42,7 @@ class Desk:
         self.board = Board("", {})
         self.last_cluster: dict[str, str] = {}
         self.last_refusal: dict[str, str] = {}
+        self._given_back: dict[str, set[str]] = {}
         self._choose()
 
     def refresh(self) -> Board:
@@ -90,7 +91,11 @@ class Desk:
         """Give somebody the next item of a role, with a claim where it is not theirs yet; None when nothing is left."""
         with self._lock:
             board = self.refresh()
-            while (item_id := board.next_for(actor, role, cluster=self.last_cluster.get(actor, ""))) is not None:
+            while (
+                item_id := board.next_for(
+                    actor, role, cluster=self.last_cluster.get(actor, ""), last=self._given_back.get(actor, ())
+                )
+            ) is not None:
                 place = board.places[item_id]
                 if place.holder() != actor:
                     try:
@@ -123,6 +128,11 @@ class Desk:
                 raise Refusal("W02" if place.roles.get(actor) == "annotator" else "W03", remedy=_what_happened(place))
             self.append(item_id, "submit", actor, after=after, **payload)
             return self.board.places[item_id]
+
+    def give_back(self, item_id: str, actor: str, *, after: int) -> None:
+        """Leave an item to others; it is offered to the same person again only when nothing else is left."""
+        self.append(item_id, "give_back", actor, after=after, reason="given back")
+        self._given_back.setdefault(actor, set()).add(item_id)
 
     def report_privacy(self, item_id: str, actor: str, note: str, *, after: int) -> None:
         """Keep an item with personal data away from everybody until somebody has looked after it."""

@@ -130,6 +130,9 @@ def decide(pass_: Pass) -> Page:
     def decided(call: Call) -> Response:
         call.desk.refresh()
         place = _theirs(call, pass_, call.item_id)
+        if call.form.get("decision") == "give_back" and pass_.opens:
+            call.desk.give_back(call.item_id, call.name, after=call.seen)
+            return _go_on(call, pass_, "Given back.")
         decision = next((one for one in decisions_of(pass_, place.state.proposal or {}) if one.event == call.form.get("decision")), None)  # fmt: skip
         if decision is None:
             raise Refusal("W19", "there is no such decision here")
@@ -144,11 +147,7 @@ def decide(pass_: Pass) -> Page:
         if event == "drop" and pass_.path == "review":
             payload["note"] = "confirmed: cannot be fixed"
         call.desk.append(call.item_id, event, call.name, after=call.seen, **payload)
-        told = f"{decision.label}: kept."
-        item_id = _next(call, pass_)
-        if not call.swaps or item_id is None:
-            return call.go(f"/{pass_.path}/{item_id}" if item_id else f"/?done={pass_.path}")
-        return _page(call, pass_, item_id, told)
+        return _go_on(call, pass_, f"{decision.label}: kept.")
 
     return decided
 
@@ -158,6 +157,14 @@ def decisions_of(pass_: Pass, proposal: dict[str, Any]) -> tuple[Decision, ...]:
     if pass_.path == "review" and proposal.get("unfixable"):
         return (Decision("a", "drop", "Confirm: cannot be fixed"), *pass_.decisions[1:])
     return pass_.decisions
+
+
+def _go_on(call: Call, pass_: Pass, told: str) -> Response:
+    """The next item's page in the very answer, or the start when none is left."""
+    item_id = _next(call, pass_)
+    if not call.swaps or item_id is None:
+        return call.go(f"/{pass_.path}/{item_id}" if item_id else f"/?done={pass_.path}")
+    return _page(call, pass_, item_id, told)
 
 
 def _next(call: Call, pass_: Pass) -> str | None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -16,7 +17,7 @@ from flywheel.corrections.workbench.server import make_app, make_workbench, peop
 from flywheel.settings import Settings
 from flywheel_tests.conftest import SUPPORT_DESK
 from flywheel_tests.corrections.workbench.browser import HOST, Visitor, hidden
-from flywheel_tests.corrections.workbench.house import HOSTILE, call, make_house, says, user, wrong_enum
+from flywheel_tests.corrections.workbench.house import HOSTILE, call, item_row, make_house, says, user, wrong_enum
 
 Visit = Callable[..., Visitor]
 RIGHT = {"s:/reason": "given", "v:/reason": "2"}
@@ -368,3 +369,62 @@ def test_effort_is_kept_with_the_events_and_nonsense_is_not(visitor: Visit, benc
     ann.submit(**RIGHT, effort=json.dumps(told))
     proposal = bench.desk.place(item).state.proposal
     assert proposal and proposal["effort"] == {"active_ms": 4200, "keystrokes": 5, "opened_at": "2026-01-06T10:00:00Z"}
+
+
+def test_what_was_given_back_comes_last(visitor: Visit, bench: Workbench):
+    ann, rob = visitor("ann"), visitor("rob")
+    first = ann.take()
+    ann.http.post(f"/annotate/{first}/give-back", data=ann.form())
+    second = ann.take()
+    assert second != first
+    ann.edit("unfixable:tool_bug")
+    ann.submit()
+    third = ann.take()
+    ann.http.post(f"/annotate/{third}/give-back", data=ann.form())
+    assert ann.take() in (first, third), "when nothing else is left"
+    assert rob.take("review") == second and rob.decide("review", "give_back").status_code == 303
+    assert bench.desk.place(second).state.status in ("auto_checked", "in_review")
+
+
+def test_a_reviewer_reports_personal_data(visitor: Visit, bench: Workbench):
+    corrected(visitor("ann"))
+    rob = visitor("rob")
+    item = rob.take("review")
+    assert rob.http.post(f"/annotate/{item}/report", data=rob.form()).headers["location"] == "/"
+    assert bench.desk.place(item).state.status == "quarantined" and rob.take("review") == ""
+
+
+def test_planted_items_look_like_the_others_and_come_while_the_server_runs(
+    visitor: Visit, bench: Workbench, settings: Settings
+):
+    desk, pack = bench.desk, bench.desk.pack
+    source = next(iter(desk.items))
+    twin = item_row(7, wrong_enum("R4821"), 4, desk.items[source].failure_cluster, "schema_violation", pack.tools)
+    bad = item_row(8, wrong_enum("R99"), 4, "c", "schema_violation", pack.tools)
+    run = wrong_enum("R99")
+    spoiled = {"first_bad_message_index": 4, "messages": [*run[:4], call("cancel_order", {"order_id": "R99", "reason": "other"}, 2)],
+               "trainable_indices": [4], "suffix_mode": "truncated"}  # fmt: skip
+    plain: dict[str, Any] = {"source": source, "expected": None, "barred": []}
+    desk.store.plant(desk.board.batch, twin["item_id"], 0.5, {**plain, "kind": "overlap", "item": twin})
+    desk.store.plant(
+        desk.board.batch,
+        bad["item_id"],
+        1.5,
+        {**plain, "kind": "known_bad", "source": "x", "item": bad, "proposal": spoiled, "barred": ["zoe"]},
+        role="reviewer",
+    )
+    ann, rob = visitor("ann"), visitor("rob")
+    seen = {ann.take()}
+    assert len(desk.board.places) == 5
+    for _ in range(4):
+        ann.edit("unfixable:not_a_failure")
+        ann.submit()
+        seen.add(ann.take())
+    assert len({source, twin["item_id"]} & seen) == 1, "one person never corrects both twins"
+    assert visitor("zoe").take("review") != bad["item_id"]
+    pages = []
+    while rob.take("review"):
+        pages.append(rob.page)
+        rob.decide("review", "dispute", "wrong")
+    assert any("R99" in page and "by hand" in page for page in pages)
+    assert not any(word in page for page in pages for word in ("planted", "known_bad", "overlap", "gold"))
