@@ -142,7 +142,7 @@ def typed(before: Draft, after: Draft) -> Draft:
 
 def show_raw(draft: Draft, raw: bool) -> Draft:
     """Show the arguments as JSON, or as a form again."""
-    return replace(draft, raw=raw, unread=None)
+    return replace(draft, raw=raw, unread=None, typing=False)
 
 
 def set_content(draft: Draft, text: str) -> Draft:

@@ -156,3 +156,67 @@ def _adjudicate_audit_close(address: str, folder: Path, keys: dict[str, int]) ->
         joy.press("c")
         joy.until(lambda: "learn may read it" in joy.text())
         assert joy.problems() == []
+
+
+MANY = [
+    {"type": "function", "x-access": "write", "function": {"name": f"tool_{name}", "description": "", "parameters": {
+        "type": "object", "properties": {"colour": {"enum": [f"shade {n}" for n in range(20)]}, "tags": {"type": "array", "items": {"type": "string"}},
+        "size": {"type": ["integer", "null"]}}, "required": ["colour"], "additionalProperties": False}}}
+    for name in ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_hard_cases_with_keys(tmp_path: Path):
+    """More than nine tools and values, arrays, JSON, hostile text, a second tab, and a server that dies and comes back."""
+    need_chromium()
+    hostile = unsafe_answer()[1]["content"]
+    runs = [
+        ([SYSTEM, user(f"paint it {n} {hostile}"), call("tool_one", {"colour": hostile}), says("?")], 2, "c", "b")
+        for n in range(3)
+    ]
+    home = tmp_path / "home"
+    make_house(home, SUPPORT_DESK, runs, tools=MANY)
+    with serving(home, "support_desk") as (address, process):
+        with keyboard(address, tmp_path / "ann", width=1280, height=800) as ann:
+            ann.sign_in("ann")
+            ann.press("1")
+            ann.wait("#editor")
+            ann.press("b", "t")
+            ann.type("eleven")
+            ann.picture("typeahead-1280")
+            ann.press("Enter")
+            ann.until(lambda: ann.driver.switch_to.active_element.get_attribute("name") == "v:/colour")
+            ann.type("shade 17")
+            ann.until(lambda: "Valid" in ann.text("#status"))
+            ann.press("Escape", "r")
+            assert ann.driver.execute_script("return JSON.parse(document.querySelector('#raw').value)") == {
+                "colour": "shade 17"
+            }
+            ann.press("e")
+            ann.type("{")
+            ann.until(lambda: "not valid JSON" in ann.text("#status"))
+            ann.press("Ctrl+Enter")
+            ann.until(lambda: "W05" in ann.text("#notice"))
+            ann.press("Escape", "z", "r")
+            ann.until(lambda: ann.driver.find_elements("css selector", '[data-field="/tags"]'))
+            ann.driver.find_element("css selector", '[value="add-item:/tags"]').click()
+            ann.until(lambda: ann.driver.find_elements("css selector", '[data-field="/tags/0"]'))
+            ann.picture("array-1280")
+            place = ann.driver.current_url
+            tab = ann.driver.current_window_handle
+            ann.driver.switch_to.new_window("tab")
+            ann.driver.get(place)
+            ann.press("Ctrl+Enter")
+            ann.until(lambda: ann.driver.current_url != place)
+            ann.driver.close()
+            ann.driver.switch_to.window(tab)
+            ann.press("Ctrl+Enter")
+            ann.until(lambda: "W03" in ann.text("#notice") or "W02" in ann.text("#notice"))
+            ann.picture("stale-1280")
+            assert not any("alert" in problem or "Content Security" in problem for problem in ann.problems())
+            process.kill()
+            process.wait()
+            ann.press("Escape", "z")
+            ann.until(lambda: "does not answer" in ann.text("#notice"))
