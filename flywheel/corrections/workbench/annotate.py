@@ -136,10 +136,16 @@ def _mine(call: Call) -> tuple[Item, Draft]:
         raise Refusal("W08")
     if place.state.status != "claimed" or place.holder() != call.name:
         expired = place.roles.get(call.name) == "annotator" and place.state.status in ("queued", "claimed")
+        if expired and call.form.get("at"):  # what was typed since the last save is kept as well
+            _save(call, read_fields(call.desk.item(call.item_id), _draft(call), call.form))
         raise Refusal("W02" if expired else "W03")
+    return call.desk.item(call.item_id), _draft(call)
+
+
+def _draft(call: Call) -> Draft:
+    """What the person has made of the item so far; after a return, what they submitted."""
     saved = call.desk.store.draft(call.desk.board.batch, call.item_id, call.name)
-    draft = drafts.restored(saved) if saved else drafts.begin_again(place.state.proposal or {})
-    return call.desk.item(call.item_id), draft
+    return drafts.restored(saved) if saved else drafts.begin_again(call.desk.place(call.item_id).state.proposal or {})
 
 
 def _page(call: Call, item_id: str, told: str = "") -> Response:

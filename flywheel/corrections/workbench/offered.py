@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from flywheel.chat.visible import has_hidden
 from flywheel.corrections.workbench.form import Path, Shape, fits_a_field
 from flywheel.toolcalls.arguments import canonical_json, parse_arguments
 
@@ -38,7 +39,7 @@ class Offered:
             if isinstance(value, bool) or not isinstance(value, wanted):
                 continue
             text = value if isinstance(value, str) else canonical_json(value)
-            if text and len(text) <= _LONGEST and fits_a_field(text):
+            if text and len(text) <= _LONGEST and fits_a_field(text) and not has_hidden(text):
                 found.setdefault(text)
         return tuple(found)[:MOST]
 

@@ -142,7 +142,7 @@ def test_an_expired_lease_keeps_the_draft(visitor: Visit, bench: Workbench, monk
     ann = visitor("ann")
     item = ann.take()
     ann.edit("mark:4", **RIGHT)
-    form = {**ann.form(), **RIGHT}
+    form = {**ann.form(), "s:/reason": "given", "v:/reason": "3"}
     place = bench.desk.place(item)
     bench.desk.store.append(
         bench.desk.board.batch, Event(item, "give_back", "ann", {"because": "lease expired"}), after=place.sequence
@@ -152,7 +152,10 @@ def test_an_expired_lease_keeps_the_draft(visitor: Visit, bench: Workbench, monk
         assert refused.status_code == 409 and "W02" in refused.text and "Claim it again" in refused.text
     seen = hidden(refused.text, "seen")
     assert ann.http.post(f"/annotate/{item}/claim", data={"csrf": ann.csrf, "seen": seen or ""}).status_code == 303
-    assert 'data-marked="4"' in ann.http.get(f"/annotate/{item}").text, "the draft is still there"
+    ann.page = ann.http.get(f"/annotate/{item}").text
+    assert 'data-marked="4"' in ann.page and ann.form()["v:/reason"] == "3", (
+        "the draft is still there, the last keystroke too"
+    )
 
 
 def test_leases_run_from_the_last_input(visitor: Visit, bench: Workbench, monkeypatch: pytest.MonkeyPatch):

@@ -195,7 +195,7 @@
   /* ---- keys ---- */
   const inField = (event, input) => {
     const field = input.closest('.field');
-    if (event.key === 'Escape') { event.preventDefault(); if (openDialog() && !field) openDialog().close(); else input.blur(); return; }
+    if (event.key === 'Escape') { event.preventDefault(); say(''); if (openDialog() && !field) openDialog().close(); else input.blur(); return; }
     if (event.altKey && /^Digit[1-9]$/.test(event.code)) { if (pick(field, event.code.slice(5))) event.preventDefault(); return; }
     if (!input.matches('textarea') && field && (event.key === 'ArrowDown' || event.key === 'ArrowUp')) {
       if (walkPicks(field, event.key === 'ArrowDown' ? 1 : -1)) event.preventDefault();
@@ -285,6 +285,7 @@
   document.addEventListener('htmx:afterSettle', markBad);
   document.addEventListener('htmx:oobAfterSwap', () => setTimeout(markBad, 0));
   const draw = () => {
+    say('');
     startClock();
     drawTimeline();
     active = null;
