@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.applications import Starlette
@@ -13,11 +13,21 @@ from starlette.testclient import TestClient
 
 from flywheel.corrections.states import Event
 from flywheel.corrections.workbench.call import Workbench
+from flywheel.corrections.workbench.forward import Model
 from flywheel.corrections.workbench.server import make_app, make_workbench, people_of
 from flywheel.settings import Settings
 from flywheel_tests.conftest import SUPPORT_DESK
 from flywheel_tests.corrections.workbench.browser import HOST, Visitor, hidden
-from flywheel_tests.corrections.workbench.house import HOSTILE, call, item_row, make_house, says, user, wrong_enum
+from flywheel_tests.corrections.workbench.house import (
+    HOSTILE,
+    call,
+    item_row,
+    make_house,
+    result,
+    says,
+    user,
+    wrong_enum,
+)
 
 Visit = Callable[..., Visitor]
 RIGHT = {"s:/reason": "given", "v:/reason": "2"}
@@ -431,3 +441,33 @@ def test_planted_items_look_like_the_others_and_come_while_the_server_runs(
         rob.decide("review", "dispute", "wrong")
     assert any("R99" in page and "by hand" in page for page in pages)
     assert not any(word in page for page in pages for word in ("planted", "known_bad", "overlap", "gold"))
+
+
+def test_rolling_forward_with_the_checkpoint_step_by_step(settings: Settings):
+    class Checkpoint:
+        def next_step(self, messages: list[dict[str, Any]], tools: list[Any]) -> dict[str, Any]:
+            assert messages[-1]["role"] == "tool" and tools
+            return says("Your refund is on its way.")
+
+    run = [user("The lamp from Q68024 is broken."), call("get_order", {"order_id": "Q68024"}),
+           result({"order_id": "Q68024", "status": "delivered", "amount": 55.8}), call("track_shipment", {"tracking_number": "x"}, 2),
+           result({"error": "PARCEL_NOT_FOUND"}, 2)]  # fmt: skip
+    make_house(settings.home, SUPPORT_DESK, [(run, 3, "c", "b")] * 1, workflow="roll_desk")
+    bench = make_workbench(settings, "roll_desk")._replace(model=cast(Model, Checkpoint()))
+    ann = Visitor(make_app(bench), "ann")
+    item = ann.take()
+    ann.edit("mark:3")
+    ann.edit("tool:refund_order")
+    refused = ann.edit("again", **{"s:/order_id": "given", "v:/order_id": "Q68024"})
+    assert "W05" in refused.text, "an invalid call is not run"
+    ann.page = ann.http.get(f"/annotate/{item}").text
+    assert ann.edit("again", **{"s:/reason": "given", "v:/reason": "0"}).status_code == 200 and "refunded" in ann.page
+    assert ann.edit("roll").status_code == 200 and "rolled forward" in ann.page
+    assert ann.submit().status_code == 303
+    proposal = bench.desk.place(item).state.proposal
+    assert (
+        proposal
+        and proposal["suffix_mode"] == "rolled_forward"
+        and proposal["origins"] == ["written", "reexecuted", "model"]
+    )
+    assert proposal["trainable_indices"] == [3], "the model's own words are nobody's correction"
