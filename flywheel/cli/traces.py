@@ -87,6 +87,10 @@ def erase(
     )
     for file in done.left:
         print(f"  {file}")
+    for recall in done.recalled:
+        print(
+            f"recall from the partner: batch {recall.batch} (manifest {', '.join(recall.manifests)}): items {', '.join(recall.item_ids)}"
+        )
     if done.left:
         raise FlywheelError("the person is not gone from everywhere", where=str(done.left[0]),
                             remedy="take them out of these files by hand (formats other than .jsonl are not rewritten), then run it again")  # fmt: skip

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -97,6 +97,18 @@ def close_one(connection: Connection, batch: str, attempt: int, reason: str, by:
         record(connection, batch, "close", {"attempt": attempt, "reason": reason, "by": by}, by=by, at=at)
 
 
+def note_export(connection: Connection, batch: str, manifest_sha256: str) -> None:
+    """Record once that the batch left the house under this manifest; raises FlywheelError for an unknown batch."""
+    opening(connection, batch)
+    if manifest_sha256 not in exported(events_of(connection, BATCH, batch)):
+        record(connection, batch, "export", {"manifest_sha256": manifest_sha256})
+
+
+def exported(events: Iterable[Event]) -> set[str]:
+    """Hashes of the manifests under which a batch was ever handed out."""
+    return {str(event.payload.get("manifest_sha256")) for event in events if event.kind == "export"}
+
+
 def find(connection: Connection, condition: str, values: Sequence[Any]) -> list[Batch]:
     """Batches whose open event meets a condition, in order of opening; reads the events of whole batches, no item's."""
     asked = (
@@ -107,12 +119,13 @@ def find(connection: Connection, condition: str, values: Sequence[Any]) -> list[
 
 def _batch(connection: Connection, name: str, payload: str, at: str) -> Batch:
     opened = json.loads(payload)
-    closed = [event.payload for event in events_of(connection, BATCH, name) if event.kind == "close"]
+    own = events_of(connection, BATCH, name)
+    closed = [event.payload for event in own if event.kind == "close"]
     # Planted items stand in the log from the beginning; only what a person did freezes a batch.
     asked = "SELECT 1 FROM events WHERE batch = ? AND item_id > '' AND kind <> 'plant' LIMIT 1"
     touched = connection.execute(asked, (name,)).fetchone() is not None
     attempt = max((one["attempt"] for one in closed), default=0)
     return Batch(
         opened["week"], opened["workflow"], opened["version"], attempt, opened["qa_mode"], opened["item_ids"],
-        touched or bool(closed), bool(closed), at, closed[-1].get("reason", "") if closed else "",
+        touched or bool(closed or exported(own)), bool(closed), at, closed[-1].get("reason", "") if closed else "",
     )  # fmt: skip

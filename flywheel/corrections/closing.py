@@ -6,6 +6,7 @@ from typing import NamedTuple
 from flywheel.corrections.events import Batch, EventStore
 from flywheel.corrections.lots import close_lot, lot_of, settle_lot
 from flywheel.corrections.states import OPEN, ItemState
+from flywheel.errors import FlywheelError
 from flywheel.workflows.pack import Pack
 
 
@@ -43,6 +44,28 @@ def close_due_batches(store: EventStore, pack: Pack, now: datetime) -> Closed:
         else:
             waiting.append(Progress(batch.name, said))
     return Closed(closed, waiting)
+
+
+def close_now(store: EventStore, pack: Pack, batch: Batch, *, by: str) -> str:
+    """Close a batch because a person says so; returns in one sentence what became of it.
+
+    The lot closes with what is done, what is open rolls over, and the batch closes once the drawn items are audited: saying it again
+    after the audit closes it. Raises FlywheelError for a closed batch.
+    """
+    if batch.closed:
+        raise FlywheelError("the batch is closed already", where=f"batch {batch.name}", remedy="run learn for its week")
+    store.expire_leases(batch.name)
+    if settle_lot(store, batch.name).status in ("open", "sent_back"):
+        close_lot(store, batch.name, by=by, quality=pack.settings.quality, deadline=True)
+    lot = settle_lot(store, batch.name)
+    if lot.waiting:
+        return f"the lot is closed; {len(lot.waiting)} of {len(lot.drawn)} drawn items wait for their audit"
+    if lot.status == "sent_back":
+        return "the lot failed its audit: other reviewers look at it again"
+    store.close_batch(batch.name, reason=f"closed by {by}", by=by)
+    states = own_states(store, batch).values()
+    done = sum(state.status not in OPEN for state in states)
+    return f"closed: {done} of {len(states)} items are done; next: flywheel run --workflow {batch.workflow} --week {batch.week} --stage learn"
 
 
 def deadline(batch: Batch, pack: Pack) -> datetime:

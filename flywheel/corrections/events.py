@@ -224,6 +224,11 @@ class EventStore:
         with self.database.write() as connection:
             batches.close_one(connection, batch, attempt, reason, by, batches.now())
 
+    def export_batch(self, batch: str, manifest_sha256: str) -> None:
+        """Note that a batch was handed to a partner, which freezes it. The same manifest again is nothing."""
+        with self.database.write() as connection:
+            batches.note_export(connection, batch, manifest_sha256)
+
     def batches(self) -> list[Batch]:
         """All batches ever opened, in order; reads no item's events."""
         mine: tuple[str, Sequence[Any]] = ("1 = 1", ()) if self.workflow is None else ("workflow = ?", (self.workflow,))

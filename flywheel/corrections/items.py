@@ -50,6 +50,12 @@ def batch_items(lake: Lake, batch: Batch, store: EventStore | None = None) -> di
     return {key: item_of({**row, "position": position}) for position, (_, key, row) in enumerate(placed)}
 
 
+def first_pass_items(lake: Lake, batch: Batch, store: EventStore) -> list[Item]:
+    """The items an annotator may get, planted ones among them; what was planted before the reviewers is not."""
+    reviewers = {item_id for _, item_id, payload in store.planted(batch.name) if payload["kind"] == "known_bad"}
+    return [item for item in batch_items(lake, batch, store).values() if item.item_id not in reviewers]
+
+
 def item_of(row: dict[str, Any]) -> Item:
     """A `correction_batch` row as an item."""
     return Item(

@@ -23,7 +23,7 @@ from flywheel.errors import FlywheelError
 
 Kind = Literal[
     "plant", "claim", "give_back", "submit", "check", "start_review", "accept", "return", "dispute", "edit", "start_adjudication",
-    "uphold", "drop", "audit", "reopen", "release", "report_privacy", "withdraw", "open", "close", "close_lot", "reopen_lot",
+    "uphold", "drop", "audit", "reopen", "release", "report_privacy", "withdraw", "open", "export", "close", "close_lot", "reopen_lot",
 ]  # fmt: skip
 MAXIMUM_RETURNS = 2
 UNFIXABLE = ("no_ground_truth", "tool_bug", "policy_gap", "not_a_failure")

@@ -7,7 +7,7 @@ of one person on one item, a role taken without being recorded, a barred person,
 ERASED = '{"erased": true}'
 # Kinds that give nobody a role on the item; all others must stand beside a row of `roles`.
 NO_ROLE = (
-    "open", "close", "close_lot", "reopen_lot", "plant", "check", "reopen", "release", "withdraw", "report_privacy",
+    "open", "export", "close", "close_lot", "reopen_lot", "plant", "check", "reopen", "release", "withdraw", "report_privacy",
 )  # fmt: skip
 SCHEMA_VERSION = 2
 

@@ -20,7 +20,7 @@ from flywheel.toolcalls.arguments import sha256_of
 
 
 @dg.asset(
-    partitions_def=week_by_workflow, deps=["production_traces"], code_version="2",
+    partitions_def=week_by_workflow, deps=["production_traces"], code_version=DETECTORS_VERSION,
     **asset_options("production_failures", "failures"),
 )  # fmt: skip
 def production_failures(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
@@ -30,11 +30,11 @@ def production_failures(context: dg.AssetExecutionContext, house: House) -> dg.M
     claimed after an error, arguments from nowhere, user objections, feedback, abandoned runs, labels, gold actions and the pack's
     policies. The week's clusters and how they recur are in `failure_clusters`.
     """
-    stage = Stage.begin(context, house, "production_failures", "2")
+    stage = Stage.begin(context, house, "production_failures", DETECTORS_VERSION)
     pack = house.pack(stage.workflow)
     written = stage.note("production_traces")
     toolsets = stage.lake.read_weeks("toolsets", workflow=stage.workflow)
-    decides = {"rules": sha256_of([pack.tools, pack.settings.scaffold.model_dump()]), "detectors": DETECTORS_VERSION}
+    decides = {"rules": sha256_of([pack.tools, pack.settings.scaffold.model_dump()])}
     if done := stage.unchanged(decides):
         return done
     triaged = triage_week(
@@ -86,6 +86,9 @@ def failure_facts(
     others = failures.height - agent.height
     return {
         "runs": runs,
+        # Numbers, which Dagster plots over the weeks; the sentences below carry their denominators.
+        "failure_share": failures.height / runs if runs else 0.0,
+        "agent_failure_share": agent.height / runs if runs else 0.0,
         "failure_rate": rate(failures.height, runs),
         "agent_failure_rate": rate(agent.height, runs),
         "not_the_agents_fault": f"{others} of {failures.height} failures",

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -24,6 +25,7 @@ _SEEN = (
 )
 
 
+@lru_cache(maxsize=10_000)
 def cluster_name(tool: str | None, bucket: str, first_error: str) -> str:
     """`tool · bucket · error`; numbers, ids and quoted values removed so that instances of one defect share it."""
     error = re.sub(r"'[^']*'|\"[^\"]*\"", "…", first_error)

@@ -198,11 +198,19 @@ class Lake:
         wanted = (ds.field("week") == week) & (ds.field("workflow") == workflow)
         if shard is not None:
             wanted &= ds.field("shard") == shard
-        for batch in opened.to_pyarrow_dataset().to_batches(
-            columns=columns, filter=wanted, batch_size=rows, batch_readahead=2
-        ):
-            if batch.num_rows:
-                yield pl.DataFrame(batch)
+        # File by file: a scan over all of them reads ahead of a slow reader without bound.
+        dataset = opened.to_pyarrow_dataset()
+        for fragment in dataset.get_fragments(wanted):
+            for batch in fragment.to_batches(
+                schema=dataset.schema,
+                columns=columns,
+                filter=wanted,
+                batch_size=rows,
+                batch_readahead=1,
+                use_threads=False,
+            ):
+                if batch.num_rows:
+                    yield pl.DataFrame(batch)
 
     def _overwrite(
         self, table: Table, frame: pl.DataFrame, predicate: str, run_id: str, inputs: Mapping[str, int] | None

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from flywheel.corrections.handoff.recall import Recall, recalls
 from flywheel.corrections.stores import has_store, open_store
 from flywheel.lake import Lake
 from flywheel.partitions import partition_key
@@ -31,6 +32,7 @@ class Erasure(NamedTuple):
         events, inbox_lines, reports, runs: correction events blanked, inbox lines, report pages and Dagster runs removed.
         needles, searched: how many strings were looked for afterwards, in how many files.
         left: files that still hold one of them.
+        recalled: batches that left the house with items of the person; their partners have to delete those.
     """
 
     principal_ref: str
@@ -42,6 +44,7 @@ class Erasure(NamedTuple):
     needles: int
     searched: int
     left: list[Path]
+    recalled: list[Recall]
 
 
 def erase(settings: Settings, principal: str, *, reason: str, on: dg.DagsterInstance | None = None) -> Erasure:
@@ -55,6 +58,7 @@ def erase(settings: Settings, principal: str, *, reason: str, on: dg.DagsterInst
     reference = vault.principal_ref(principal)
     originals = vault.originals(reference)
     erased: dict[str, Erased] = {}
+    recalled: list[Recall] = []
     events = lines = reports = runs = 0
     for workflow in known_workflows(settings.workflows()):
         places = person_rows(lake, workflow, reference)
@@ -64,7 +68,9 @@ def erase(settings: Settings, principal: str, *, reason: str, on: dg.DagsterInst
             continue
         erased[workflow] = found
         if has_store(settings, workflow):
-            events += open_store(settings, workflow).erase_items(found.item_ids)
+            store = open_store(settings, workflow)
+            recalled += recalls(store, found.item_ids)  # before the payloads that name what was planted are blanked
+            events += store.erase_items(found.item_ids)
         for week in found.weeks:
             page = settings.report(workflow, week)
             reports += page.is_file()
@@ -84,7 +90,7 @@ def erase(settings: Settings, principal: str, *, reason: str, on: dg.DagsterInst
     ]
     hits, searched = search(roots, needles)
     left = sorted({hit.file for hit in hits if not _tombstone(hit, settings, needles, reference)})
-    return Erasure(reference, erased, events, lines, reports, runs, len(needles), searched, left)
+    return Erasure(reference, erased, events, lines, reports, runs, len(needles), searched, left, recalled)
 
 
 def _tombstone(hit: Hit, settings: Settings, needles: list[str], reference: str) -> bool:

@@ -1,6 +1,7 @@
 """What the weekly page says, as plain values: read from the lake, computed here, drawn elsewhere."""
 
 import json
+from collections import Counter
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -12,6 +13,7 @@ STAGES = (
     "production_traces", "production_failures", "correction_batch", "corrected_traces", "sft_dataset", "preference_dataset",
     "checkpoint", "eval_results", "promotion",
 )  # fmt: skip
+HISTORY_WEEKS = 26
 # table -> the tables whose rows it was made from, for the rows-in column
 _MADE_FROM = {
     "production_traces": ("inbox",), "production_failures": ("production_traces",), "correction_batch": ("production_failures",),
@@ -30,14 +32,25 @@ class StageLine(NamedTuple):
     seconds: float | None
 
 
+class FailureRate(NamedTuple):
+    """One week's runs, failures, and the agent's own; `detectors` is the version that found them."""
+
+    week: str
+    runs: int
+    failures: int
+    agent_failures: int
+    detectors: str
+
+
 class WeekFacts(NamedTuple):
-    """Everything the page shows; tables that were never written are empty frames."""
+    """Everything the page shows; tables that were never written are empty frames. `history` ends with this week."""
 
     workflow: str
     week: str
     stages: list[StageLine]
     tables: dict[str, pl.DataFrame]
     simulated: bool
+    history: list[FailureRate]
 
     @property
     def decision(self) -> dict[str, Any] | None:
@@ -49,12 +62,25 @@ class WeekFacts(NamedTuple):
 def week_facts(lake: Lake, workflow: str, week: str) -> WeekFacts:
     """Read one week of one workflow."""
     tables = {}
-    for table in (*STAGES, "quarantined_records", "correction_quality", "correction_effort"):
+    for table in (*STAGES, "quarantined_records", "failure_clusters", "correction_quality", "correction_effort"):
         known = lake.has_partition(table, workflow=workflow, week=week)
         tables[table] = lake.read_partition(table, workflow=workflow, week=week) if known else lake.empty(table)
     traces = tables["production_traces"]
     simulated = bool(traces.height) and (traces["environment"] == "simulated").all()
-    return WeekFacts(workflow, week, [_line(lake, table, workflow, week) for table in STAGES], tables, simulated)
+    lines = [_line(lake, table, workflow, week) for table in STAGES]
+    return WeekFacts(workflow, week, lines, tables, simulated, failure_history(lake, workflow, week))
+
+
+def failure_history(lake: Lake, workflow: str, week: str) -> list[FailureRate]:
+    """Failure rates of the weeks up to this one, at most `HISTORY_WEEKS`."""
+    written = lake.all_lineage(workflow=workflow).filter(pl.col("week") <= week)
+    runs = dict(written.filter(table_name="production_traces").select("week", "rows").rows())
+    detectors = dict(written.filter(table_name="production_failures").select("week", "code_version").rows())
+    weeks = sorted(set(runs) & set(detectors))[-HISTORY_WEEKS:]
+    failures = lake.read_weeks("production_failures", workflow=workflow, until=week)
+    found = Counter(failures["week"])
+    agent = Counter(failures.filter(fault="agent")["week"])
+    return [FailureRate(one, runs[one], found[one], agent[one], detectors[one]) for one in weeks]
 
 
 def _line(lake: Lake, table: str, workflow: str, week: str) -> StageLine:

@@ -1,19 +1,19 @@
 """The weekly page: one self-contained HTML file, no script, no request to anywhere."""
 
-import html
 import json
-from collections import Counter
 from typing import Any
 
 from flywheel.report import corrections, plots
 from flywheel.report.facts import WeekFacts, success_rows
-from flywheel.report.text import visible
+from flywheel.report.failures import failures_section
+from flywheel.report.text import escaped as _text
+from flywheel.report.text import table as _table
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #5b6470; --line: #d9dde2; --paper: #fcfcfb; --good: #2f7d5b; --bad: #a8443a; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #a3abb5; --line: #3a4149; --paper: #171a1e; } svg { filter: brightness(1.35); } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem; margin: 2.5rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; } p.lead { color: var(--soft); margin: .2rem 0 1.4rem; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; } h3 { font-size: .95rem; margin: 1.4rem 0 .3rem; color: var(--soft); } p.lead { color: var(--soft); margin: .2rem 0 1.4rem; }
 .verdict { border-left: 4px solid var(--soft); padding: .6rem 1rem; } .PROMOTE { border-color: var(--good); } .REJECT, .INVALID { border-color: var(--bad); }
 .verdict strong { font-size: 1.2rem; } table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .28rem .6rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; } code { font-size: .86em; } .simulated { background: #8a6d1f22; padding: .5rem .8rem; }
@@ -31,7 +31,7 @@ def render(facts: WeekFacts) -> str:
         _verdict(facts),
         _evaluation(facts),
         _stages(facts),
-        _failures(facts),
+        failures_section(facts),
         _corrections(facts),
         _training(facts),
         _examples(facts),
@@ -42,27 +42,6 @@ def render(facts: WeekFacts) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{_text(title)}</title><style>{_STYLE}</style>'
     )
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
-
-
-def _text(value: Any) -> str:
-    """Escaped, with control and bidirectional characters made visible instead of active."""
-    return html.escape(visible(value))
-
-
-def _table(header: list[str], rows: list[list[Any]], numbers: int = 0) -> str:
-    """A table whose last `numbers` columns are right-aligned."""
-    first_number = len(header) - numbers
-
-    def cells(tag: str, values: list[Any]) -> str:
-        return "".join(
-            f"<{tag}{' class=number' if index >= first_number else ''}>{_text(value)}</{tag}>"
-            for index, value in enumerate(values)
-        )
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table><thead><tr>{cells("th", header)}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
 
 
 def _simulated(facts: WeekFacts) -> str:
@@ -102,20 +81,6 @@ def _stages(facts: WeekFacts) -> str:
 
     rows: list[list[Any]] = [[s.table, shown(s.rows_in), shown(s.rows_out), shown(s.seconds)] for s in facts.stages]
     return f"<h2>Stages</h2>{_table(['stage', 'rows in', 'rows out', 'seconds'], rows, 3)}"
-
-
-def _failures(facts: WeekFacts) -> str:
-    failures, traces = facts.tables["production_failures"], facts.tables["production_traces"]
-    if not traces.height:
-        return "<h2>Failures</h2><p>No traces this week.</p>"
-    clusters = Counter(failures["failure_cluster"])
-    refused = facts.tables["quarantined_records"].height
-    share = f"{failures.height} of {traces.height} runs failed ({failures.height / traces.height:.0%}); {refused} inbox lines were refused."
-    return (
-        f"<h2>Failures</h2><p>{_text(share)}</p>{plots.counts(list(clusters.items()), 'runs')}"
-        if clusters
-        else f"<h2>Failures</h2><p>{_text(share)}</p>"
-    )
 
 
 def _corrections(facts: WeekFacts) -> str:

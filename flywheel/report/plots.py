@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flywheel.report.text import visible
+from flywheel.statistics.paired import wilson
 
 INK, GOOD, OLD, PALE = "#5b6470", "#2f7d5b", "#9aa3ad", "#c9ced4"
 
@@ -93,4 +94,36 @@ def counts(rows: Sequence[tuple[str, int]], unit: str) -> str:
     axes.set_yticks(range(len(shown)), [visible(name) for name, _ in shown])
     axes.set_xlabel(unit, color=INK, fontsize=9)
     axes.invert_yaxis()
+    return _svg(figure)
+
+
+def failure_rates(history: Sequence[Any]) -> str:
+    """Share of runs with a failure and with one of the agent's, week by week, with 95 % intervals.
+
+    The line breaks where another version of the detectors judged: rates before and after it are not the same measure.
+    """
+    figure = _figure(7.2, 2.4)
+    axes = _bare(figure)
+    places = range(len(history))
+    for name, colour, counts_of in (
+        ("any failure", OLD, lambda one: one.failures),
+        ("the agent's fault", GOOD, lambda one: one.agent_failures),
+    ):
+        found = [wilson(counts_of(one), one.runs) for one in history]
+        lows = [100 * max(0.0, one.estimate - one.low) for one in found]
+        highs = [100 * max(0.0, one.high - one.estimate) for one in found]
+        middles = [100 * one.estimate for one in found]
+        axes.errorbar(places, middles, yerr=[lows, highs], fmt="o", color=colour, markersize=4, linewidth=1, label=name)
+        for before, after in zip(places, places[1:], strict=False):
+            if history[before].detectors == history[after].detectors:
+                axes.plot([before, after], [middles[before], middles[after]], color=colour, linewidth=1.4)
+    for place in places[1:]:
+        if history[place - 1].detectors != history[place].detectors:
+            axes.axvline(place - 0.5, color=PALE, linewidth=1, linestyle="--")
+            axes.text(place - 0.45, axes.get_ylim()[1], "other detectors", fontsize=7, color=INK, va="top")
+    step = max(1, len(history) // 8)
+    axes.set_xticks(list(places)[::step], [one.week for one in history][::step])
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("% of runs", color=INK, fontsize=9)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return _svg(figure)

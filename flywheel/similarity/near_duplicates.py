@@ -4,7 +4,7 @@ At the sizes of a week (10^4 texts) the exact join takes a second and has no fal
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import polars as pl
 import xxhash
 
 SHINGLE_WORDS = 5
+PAIRS_AT_ONCE = 5_000
 
 
 def shingles(text: str, n: int = SHINGLE_WORDS) -> set[int]:
@@ -58,7 +59,7 @@ def banded_groups(
     """Near-duplicate groups of many texts through MinHash bands, every candidate pair confirmed by true Jaccard.
 
     Args:
-        frame: trace_id, request_sha256 and bands (see `minhash.bands`).
+        frame: trace_id, request_digest and bands (see `minhash.bands`).
         requests: texts of the given trace ids; asked for candidates only.
 
     Returns: trace_id and near_duplicate_group, the smallest trace id of the group. Equal texts are always one group; a text is
@@ -66,10 +67,10 @@ def banded_groups(
     """
     ordered = frame.sort("trace_id").with_row_index("row")
     parent = np.arange(ordered.height)
-    firsts = ordered.group_by("request_sha256").agg(pl.col("row").min().alias("first"))
+    firsts = ordered.group_by("request_digest").agg(pl.col("row").min().alias("first"))
     same = (
-        ordered.select("row", "request_sha256")
-        .join(firsts, on="request_sha256", how="left")
+        ordered.select("row", "request_digest")
+        .join(firsts, on="request_digest", how="left")
         .sort("row")["first"]
         .to_numpy()
     )
@@ -78,11 +79,18 @@ def banded_groups(
     pairs = _candidates(distinct)
     texts = distinct.filter(pl.col("row").is_in(pl.concat([pairs["one"], pairs["other"]]).unique().implode()))
     words = requests(texts["trace_id"].to_list()) if texts.height else {}
-    sets = {row: _word_tuples(words[key]) for row, key in zip(texts["row"], texts["trace_id"], strict=True)}
-    links = [(a, b) for a, b in pairs.rows() if jaccard(sets[a], sets[b]) >= threshold]
-    roots = _roots(parent, links)
+    by_row = {row: words[key] for row, key in zip(texts["row"], texts["trace_id"], strict=True)}
+    roots = _roots(parent, _linked(pairs, by_row, threshold))
     ids = ordered["trace_id"]
     return pl.DataFrame({"trace_id": ids, "near_duplicate_group": ids.gather(pl.Series(roots, dtype=pl.UInt32))})
+
+
+def _linked(pairs: pl.DataFrame, texts: Mapping[int, str], threshold: float) -> Iterator[tuple[int, int]]:
+    """The pairs that are near, some thousand at a time: the word n-grams of all candidates of a week would fill the memory."""
+    for part in pairs.iter_slices(PAIRS_AT_ONCE):
+        rows = part.rows()
+        sets = {row: _word_tuples(texts[row]) for row in {row for pair in rows for row in pair}}
+        yield from ((one, other) for one, other in rows if jaccard(sets[one], sets[other]) >= threshold)
 
 
 def _word_tuples(text: str) -> set[Any]:
@@ -96,19 +104,22 @@ def _candidates(distinct: pl.DataFrame) -> pl.DataFrame:
     """Pairs of rows that share a band key: each with the first and with the one before it."""
     if not distinct.height:
         return pl.DataFrame(schema={"one": pl.UInt32, "other": pl.UInt32})
+    rows = distinct["row"].to_numpy()
+    keys = distinct["bands"].explode().to_numpy().reshape(len(rows), -1)
     pairs = []
-    for band in range(distinct["bands"].list.len().item(0)):
-        keyed = distinct.select("row", pl.col("bands").list.get(band).alias("key"))
-        shared = keyed.filter(pl.col("key").is_duplicated()).sort("key", "row")
-        near = shared.with_columns(
-            pl.col("row").min().over("key").alias("first"), pl.col("row").shift(1).over("key").alias("before")
-        )
-        for column in ("first", "before"):
-            pairs.append(near.select(pl.col(column).alias("one"), pl.col("row").alias("other")))
-    return pl.concat(pairs).drop_nulls().filter(pl.col("one") != pl.col("other")).unique().sort("one", "other")
+    for band in range(keys.shape[1]):
+        order = np.argsort(keys[:, band], kind="stable")  # rows are ascending, so they stay so within a key
+        same = keys[order[1:], band] == keys[order[:-1], band]
+        begins = np.flatnonzero(np.r_[True, ~same])
+        first = np.repeat(begins, np.diff(np.r_[begins, len(order)]))
+        later = np.flatnonzero(same) + 1
+        for earlier in (first[later], later - 1):
+            pairs.append(np.stack((rows[order[earlier]], rows[order[later]])))
+    one, other = np.concatenate(pairs, axis=1)
+    return pl.DataFrame({"one": one, "other": other}).unique().sort("one", "other")
 
 
-def _roots(parent: np.ndarray, links: list[tuple[int, int]]) -> np.ndarray:
+def _roots(parent: np.ndarray, links: Iterable[tuple[int, int]]) -> np.ndarray:
     """The smallest member of every row's connected component."""
     root = parent.tolist()
 

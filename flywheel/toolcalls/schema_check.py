@@ -1,19 +1,19 @@
 """Is a tool call valid? The check that triage, corrections, datasets and evaluation share.
 
 Engine: `jsonschema-rs`, one cached validator a schema; `jsonschema` is the oracle in the tests, which pin where they
-differ. Nothing is fetched (offline), patterns have a backtrack limit, and a schema whose local references expand past
-`EXPANSION_LIMIT` is refused. Not bounded: a recursive schema that reaches one child by two references.
+differ. Nothing is fetched (offline), patterns have a backtrack limit, a schema whose local references expand past
+`EXPANSION_LIMIT` is refused, and arguments too deep for a recursive schema are not checked (references.py).
 """
 
 import json
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import jsonschema_rs
 
 from flywheel.toolcalls.arguments import canonical_json, parse_arguments
+from flywheel.toolcalls.references import depth_limit, depth_of, expanded_size, references
 
 EXPANSION_LIMIT = 100_000
 _BACKTRACK_LIMIT = 10_000
@@ -60,9 +60,13 @@ def check_arguments(tool: dict[str, Any], arguments_raw: Any) -> list[SchemaErro
     if parsed.value is None:
         kind = "not_an_object" if "not an object" in str(parsed.error) else "invalid_json"
         return [SchemaError(kind, "", str(parsed.error))]
-    validator = _validator_of(tool)
-    if isinstance(validator, str):
-        return [SchemaError("unusable_schema", "", f"the schema of {name}: {validator}")]
+    compiled = _compiled(tool)
+    if isinstance(compiled, str):
+        return [SchemaError("unusable_schema", "", f"the schema of {name}: {compiled}")]
+    validator, limit = compiled
+    if limit is not None and (depth := depth_of(parsed.value)) > limit:
+        said = f"the schema of {name} is recursive: {limit} levels can be checked, the arguments have {depth}"
+        return [SchemaError("unusable_schema", "", said)]
     try:
         if validator.is_valid(parsed.value):
             return []
@@ -75,98 +79,50 @@ def schema_problem(schema: Any) -> str | None:
     """Why `schema` is no usable parameter schema, or None: it must be a valid, self-contained object schema."""
     if not isinstance(schema, dict) or schema.get("type") != "object":
         return 'parameters must be a JSON Schema with "type": "object"'
-    validator = _validator(canonical_json(schema))
-    return validator if isinstance(validator, str) else None
+    compiled = _compile(canonical_json(schema))
+    return compiled if isinstance(compiled, str) else None
 
 
 # By identity of the tool, which callers keep for thousands of calls; the tool is held, so that its id stays its own.
-_by_tool: dict[int, tuple[dict[str, Any], jsonschema_rs.Validator | str]] = {}
+_by_tool: dict[int, tuple[dict[str, Any], "Compiled | str"]] = {}
 
 
-def _validator_of(tool: dict[str, Any]) -> jsonschema_rs.Validator | str:
+class Compiled(NamedTuple):
+    """A schema ready to judge, and how deep arguments may be nested for it to end in time; None for any depth."""
+
+    validator: jsonschema_rs.Validator
+    depth_limit: int | None
+
+
+def _compiled(tool: dict[str, Any]) -> Compiled | str:
     known = _by_tool.get(id(tool))
     if known is not None and known[0] is tool:
         return known[1]
     if len(_by_tool) > 10_000:
         _by_tool.clear()
-    validator = _validator(canonical_json(tool["function"].get("parameters") or {}))
-    _by_tool[id(tool)] = (tool, validator)
-    return validator
+    compiled = _compile(canonical_json(tool["function"].get("parameters") or {}))
+    _by_tool[id(tool)] = (tool, compiled)
+    return compiled
 
 
 @lru_cache(maxsize=10_000)
-def _validator(text: str) -> jsonschema_rs.Validator | str:
+def _compile(text: str) -> Compiled | str:
     """The compiled schema, or why there is none; compiling takes tens of microseconds."""
     schema = json.loads(text)
     try:
-        remote = [reference for reference in _references(schema) if not reference.startswith("#")]
+        remote = [reference for reference in references(schema) if not reference.startswith("#")]
         if remote:
             return f"$ref {remote[0]!r} leaves the document; only local references are allowed"
-        if (size := _expanded(schema)) > EXPANSION_LIMIT:
+        if (size := expanded_size(schema)) > EXPANSION_LIMIT:
             return f"its references expand to {size:,} parts; at most {EXPANSION_LIMIT:,} are checked"
     except RecursionError:
         return "it is nested too deep to be checked"
     options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT)
     try:
-        return jsonschema_rs.validator_for(schema, offline=True, validate_formats=False, pattern_options=options)
+        validator = jsonschema_rs.validator_for(schema, offline=True, validate_formats=False, pattern_options=options)
+        return Compiled(validator, depth_limit(schema))
     except (ValueError, jsonschema_rs.ReferencingError) as error:
         return f"invalid JSON Schema: {(str(error).splitlines() or [type(error).__name__])[0][:300]}"
-
-
-def _references(schema: Any) -> Iterable[str]:
-    if isinstance(schema, dict):
-        if isinstance(schema.get("$ref"), str):
-            yield schema["$ref"]
-        for value in schema.values():
-            yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)
-
-
-def _expanded(schema: Any) -> int:
-    """Number of parts after all local references are written out; a reference inside itself counts once."""
-    sizes: dict[str, int] = {}
-
-    def size(part: Any) -> int:
-        if isinstance(part, list):
-            return sum(map(size, part))
-        if not isinstance(part, dict):
-            return 0
-        own = 1 + sum(size(value) for key, value in part.items() if key not in ("$defs", "definitions"))
-        reference = part.get("$ref")
-        return own + (behind(reference) if isinstance(reference, str) else 0)
-
-    def behind(reference: str) -> int:
-        if reference not in sizes:
-            sizes[reference] = 1
-            sizes[reference] = size(_target(schema, reference))
-        return sizes[reference]
-
-    return size(schema)
-
-
-def _target(schema: Any, reference: str) -> Any:
-    """What a local JSON pointer or anchor points at; None for nothing, which the engine judges."""
-    if reference != "#" and not reference.startswith("#/"):
-        return _anchored(schema, reference[1:])
-    part = schema
-    for step in reference.removeprefix("#").split("/")[1:]:
-        key = unquote(step).replace("~1", "/").replace("~0", "~")
-        if isinstance(part, list):
-            part = part[int(key)] if key.isdigit() and int(key) < len(part) else None
-        else:
-            part = part.get(key) if isinstance(part, dict) else None
-    return part
-
-
-def _anchored(part: Any, name: str) -> Any:
-    if isinstance(part, dict):
-        if part.get("$anchor") == name:
-            return part
-        part = list(part.values())
-    found = (_anchored(inner, name) for inner in part) if isinstance(part, list) else iter(())
-    return next((one for one in found if one is not None), None)
 
 
 def _describe(error: jsonschema_rs.ValidationError) -> SchemaError:

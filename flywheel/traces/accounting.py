@@ -101,8 +101,8 @@ def settle(staged: list[Staged], files: list[int], week: str, known_elsewhere: C
 
 _NO_INDEX = pl.DataFrame(
     schema={"trace_id": pl.String, "message_count": pl.Int32, "file": pl.Int32, "record": pl.Int64,
-            "records": pl.List(pl.String), "week": pl.String, "undated": pl.Boolean,
-            "request_sha256": pl.String, "bands": pl.List(pl.Int64), "digest": pl.String, "part": pl.String, "source_line": pl.Int64}
+            "records": pl.List(pl.String), "week": pl.Categorical, "undated": pl.Boolean,
+            "request_digest": pl.Binary, "bands": pl.List(pl.Int32), "digest": pl.Binary, "part": pl.Categorical, "source_line": pl.Int64}
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from flywheel.progress import report_progress
 from flywheel.similarity.near_duplicates import banded_groups
 from flywheel.traces.accounting import Account, settle, weeks_of
 from flywheel.traces.adapters import ADAPTERS
-from flywheel.traces.ingest import format_of, ingest_exchanges, ingest_runs
+from flywheel.traces.ingest import LONG_FILE, format_of, ingest_exchanges, ingest_runs
 from flywheel.traces.records import Inbox, InboxFile, is_plain_lines
 from flywheel.traces.staging import Piece, Staged, Work
 from flywheel.traces.trace import NOT_LOGGED, Toolset
@@ -179,10 +179,10 @@ def _run(inbox: Inbox, work: Work, pieces: list[Piece], workers: int) -> Iterato
     if workers == 1 or len(runs) < 2:
         done = 0
         for piece in runs:
-            if total > 50_000_000:
-                report_progress("reading the inbox", piece.file.name, done // 1_000_000, total // 1_000_000)
             yield ingest_runs(work, piece)
             done += piece.file.size
+            if total > LONG_FILE:
+                report_progress("reading the inbox", piece.file.name, done // 1_000_000, total // 1_000_000)
         return
     before = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = "1"  # as many processes as cores; read once, when a child imports polars
@@ -273,8 +273,9 @@ def _near_duplicates(week: pl.DataFrame, staging: Path) -> pl.DataFrame:
         return pl.DataFrame(
             schema={"trace_id": pl.String, "request_sha256": pl.String, "near_duplicate_group": pl.String}
         )
-    groups = banded_groups(week.select("trace_id", "request_sha256", "bands"), requests)
-    return week.select("trace_id", "request_sha256").join(groups, on="trace_id", how="left")
+    groups = banded_groups(week.select("trace_id", "request_digest", "bands"), requests)
+    shown = pl.col("request_digest").bin.encode("hex").alias("request_sha256")
+    return week.select("trace_id", shown).join(groups, on="trace_id", how="left")
 
 
 def _numbered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

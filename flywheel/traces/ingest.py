@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from flywheel.progress import report_progress
 from flywheel.traces.adapters import ADAPTERS, messages, sniff
 from flywheel.traces.exchange import Exchange, stitch
 from flywheel.traces.records import Inbox, InboxFile, Record
@@ -22,6 +23,7 @@ from flywheel.traces.strict_json import strict_object
 from flywheel.traces.trace import Trace
 
 CHUNK = 8_000
+LONG_FILE = 50_000_000  # bytes from which on a reading says how far it is
 SNIFFED = 50
 
 
@@ -57,6 +59,10 @@ def ingest_runs(work: Work, piece: Piece) -> Staged:
                 staged.quarantined += [stage.quarantined(record, one) for one in failed]
             if traces:
                 stage.write(traces, places, staged)
+            if piece.file.size > LONG_FILE:
+                report_progress(
+                    "reading the inbox", piece.file.name, chunk[-1].offset // 1_000_000, piece.file.size // 1_000_000
+                )
     finally:
         if collecting:
             gc.enable()

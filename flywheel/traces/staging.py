@@ -26,7 +26,8 @@ _SHOWN = 2_000
 _PERSON = re.compile(r'("(?:principal|user|user_id|userId|enduser\.id|user\.id)"\s*:\s*")([^"]+)')
 STORED = [name for name in PRODUCTION_TRACES.polars_schema() if name not in ("week", "workflow", "shard")]
 INDEX = ("trace_id", "message_count", "file", "record", "records", "week", "undated")
-WEEK_INDEX = (*INDEX, "request_sha256", "bands", "digest", "part", "source_line")
+# A million of these are held while a week is read: digests are bytes, what repeats is categorical.
+WEEK_INDEX = (*INDEX, "request_digest", "bands", "digest", "part", "source_line")
 _NOT_STORED = (
     "request",
     "message_count",
@@ -36,7 +37,7 @@ _NOT_STORED = (
     "week",
     "undated",
     "bands",
-    "request_sha256",
+    "request_digest",
     "digest",
     "part",
 )
@@ -154,8 +155,8 @@ class Stager:
         shard = pl.col("trace_id").str.slice(0, 6).str.to_integer(base=16) % self.work.shards
         frame = frame.with_columns(
             bands(request).alias("bands"),
-            pl.Series("request_sha256", [sha256(text.encode()).hexdigest()[:32] for text in request], dtype=pl.String),
-            pl.Series("digest", [sha256(text.encode()).hexdigest() for text in digested], dtype=pl.String),
+            pl.Series("request_digest", [sha256(text.encode()).digest()[:16] for text in request], dtype=pl.Binary),
+            pl.Series("digest", [sha256(text.encode()).digest() for text in digested], dtype=pl.Binary),
             pl.col("started_at").fill_null(self.work.started),
             shard.cast(pl.Int32).alias("shard"),
             pl.lit(SCHEMA_VERSION, pl.Int32).alias("schema_version"),
@@ -163,7 +164,7 @@ class Stager:
         )
         self.written += 1
         name = f"{self.piece.number:06d}-{self.piece.start:015d}-{self.written:06d}"
-        frame = frame.with_columns(part=pl.lit(name))
+        frame = frame.with_columns(part=pl.lit(name, pl.Categorical))
         for (number,), rows in frame.partition_by("shard", as_dict=True, maintain_order=True).items():
             rows.drop([*_NOT_STORED, "shard"]).select(STORED).write_parquet(
                 self.work.staging / f"{name}.{number}.parquet",
@@ -235,7 +236,7 @@ def _frame(
     local = pl.col("started_at").dt.convert_time_zone(work.time_zone)
     monday = local.dt.truncate("1w").dt.strftime("%Y-%m-%d")
     return frame.with_columns(
-        monday.fill_null(work.first_week).alias("week"),
+        monday.fill_null(work.first_week).cast(pl.Categorical).alias("week"),
         pl.col("started_at").is_null().alias("undated"),
         pl.lit(piece.file.name).alias("source_file"),
     )

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from flywheel.corrections.closing import audits_waiting, close_due_batches, rolled_over
+from flywheel.corrections.closing import audits_waiting, close_due_batches, close_now, rolled_over
 from flywheel.corrections.effort import compute_ratio, effort_rows, totals, work_of
 from flywheel.corrections.events import EventStore
+from flywheel.corrections.handoff.recall import recalls
 from flywheel.corrections.lots import close_lot, lot_of, settle_lot
 from flywheel.corrections.probes import Material, plan
 from flywheel.corrections.released import summary
@@ -225,3 +226,33 @@ def test_effort_is_summed_where_it_is_known(memory: EventStore):
     assert named["cost_per_accepted"] == pytest.approx(2.0) and named["active_seconds"] == 72.0
     assert {value for _, value, _, _ in totals([], 0, {})} == {None}
     assert compute_ratio(2.0, 3600, {"accelerator_hour": 4.0}) == 0.5 and compute_ratio(2.0, None, rates) is None
+
+
+def test_a_person_closes_a_batch_and_its_audit_is_still_asked_for(memory: EventStore, pack: Pack):
+    batch = opened(memory)
+    for item in ITEMS[:5]:
+        accept(memory, batch, item)
+    (open_batch,) = memory.batches()
+    said = close_now(memory, pack, open_batch, by="lea")
+    assert "drawn items wait for their audit" in said and not memory.batches()[0].closed
+    audit_all(memory, batch)
+    assert close_now(memory, pack, open_batch, by="lea").startswith("closed: 5 of 30 items are done")
+    (closed,) = memory.batches()
+    assert closed.closed and closed.closed_because == "closed by lea"
+    with pytest.raises(FlywheelError, match="closed already"):
+        close_now(memory, pack, closed, by="lea")
+    assert rolled_over(memory, "support_desk", before_week="2026-01-12") == set(ITEMS[5:])
+
+
+def test_a_batch_that_left_the_house_is_frozen_and_recalled_by_item(memory: EventStore):
+    batch = opened(memory)
+    memory.export_batch(batch, "m1")
+    memory.export_batch(batch, "m1")
+    row = {"item_id": "x" * 16}
+    memory.plant(
+        batch, "x" * 16, 0.5, {"kind": "overlap", "source": ITEMS[1], "item": row, "expected": None, "barred": []}
+    )
+    assert memory.batches()[0].frozen and sum(one.event.kind == "export" for one in memory.history(batch)) == 1
+    (recall,) = recalls(memory, [ITEMS[1], "unknown"])
+    assert (recall.batch, recall.manifests, recall.item_ids) == (batch, ["m1"], sorted([ITEMS[1], "x" * 16]))
+    assert recalls(memory, ["unknown"]) == []

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from flywheel.toolcalls.references import depth_limit, depth_of
 from flywheel.toolcalls.schema_check import check_call, schema_problem
 from flywheel.workflows.pack import Pack
 
@@ -93,6 +94,27 @@ def test_hostile_schemas_are_refused_or_answered_at_once():
     catastrophic = {"type": "object", "properties": {"x": {"pattern": "^(a+)+$"}}}
     assert check_call(_tool(catastrophic), "f", json.dumps({"x": "a" * 40 + "!"}))
     assert time.monotonic() - started < 2
+
+
+def test_a_recursive_schema_that_meets_a_child_twice_is_bounded():
+    again = {"allOf": [{"$ref": "#/$defs/node"}, {"$ref": "#/$defs/node"}]}
+    schema = {
+        "type": "object",
+        "properties": {"x": {"$ref": "#/$defs/node"}},
+        "$defs": {"node": {"properties": {"x": again}}},
+    }
+    started = time.monotonic()
+    (error,) = check_call(_tool(schema), "f", '{"x": ' * 60 + "1" + "}" * 60)
+    assert error.kind == "unusable_schema" and "recursive" in error.message and time.monotonic() - started < 1
+    assert not check_call(_tool(schema), "f", '{"x": ' * 12 + "1" + "}" * 12)
+
+
+def test_a_plain_recursive_schema_may_be_as_deep_as_it_likes():
+    tree = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#"}}}}
+    assert depth_limit(tree) is None and not check_call(_tool(tree), "f", '{"children": [' * 60 + "]}" * 60)
+    two = {"type": "object", "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}}}
+    assert depth_limit(two) == 24 and depth_limit({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}) is None
+    assert depth_of({"a": [1, {"b": 2}]}) == 3 and depth_of(1) == 0
 
 
 @pytest.mark.parametrize("raw", ['{"x": ' * 900 + "1" + "}" * 900, '{"x": "\\ud800"}', '{"x": ' + str(2**70) + "}"])

@@ -6,6 +6,8 @@ from flywheel.failures.finding import Finding, Run
 from flywheel.toolcalls.schema_check import check_arguments, check_call
 
 _MARKS = ("<tool_call>", "</tool_call>", "functools[", "[TOOL_CALLS]", "<|function", "<function")
+# The same as a regular expression that polars runs over whole columns.
+MARKS = r"</?tool_call>|functools\[|\[TOOL_CALLS\]|<\|?function"
 
 
 def invalid_calls(run: Run) -> Iterator[Finding]:
@@ -29,14 +31,8 @@ def invalid_calls(run: Run) -> Iterator[Finding]:
 
 def unparsed_calls(run: Run) -> Iterator[Finding]:
     """Answers that hold the marks of a call as plain text: the model tried to call and wrote it wrong."""
-    text = run.text
-    if not (
-        "tool_call>" in text
-        or "functools[" in text
-        or "TOOL_CALLS" in text
-        or "<function" in text
-        or "<|function" in text
-    ):
+    text = run.text  # `in` is several times faster than one regular expression for all
+    if not any(mark in text for mark in _MARKS):
         return
     for index, message in enumerate(run.messages):
         if message.role == "assistant" and any(mark in (message.content or "") for mark in _MARKS):

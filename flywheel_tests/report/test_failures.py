@@ -1,0 +1,74 @@
+"""The failures section: denominators everywhere, whose fault, and a broken line where the detectors changed."""
+
+from typing import Any
+
+from flywheel.lake import Lake
+from flywheel.report import plots
+from flywheel.report.facts import FailureRate, week_facts
+from flywheel.report.failures import failures_section
+from flywheel_tests.defs.test_stages import trace
+
+WEEK = "2026-01-05"
+
+
+def failure(number: int, fault: str, tool: str | None) -> dict[str, Any]:
+    return {
+        "failure_id": f"f{number}", "trace_id": f"t{number}", "message_index": 1, "bucket": "wrong_arguments", "sub_kind": "s", "fault": fault,
+        "severity": "major", "tool": tool, "first_error": "e", "failure_cluster": "c", "evidence": "[]", "tags": "[]", "adapter_id": "base",
+        "principal_ref": None, "tenant_id": None,
+    }  # fmt: skip
+
+
+def cluster(**changed: Any) -> dict[str, Any]:
+    return {
+        "failure_cluster": "c", "tool": "pay", "bucket": "wrong_arguments", "failures": 3, "agent_failures": 2, "opportunities": 8, "per_1000": 375.0,
+        "by_adapter": "{}", "status": "come_back", "fixed_by": None, "first_seen_week": WEEK, "last_seen_week": WEEK, "example": "said so", **changed,
+    }  # fmt: skip
+
+
+def section(lake: Lake) -> str:
+    return failures_section(week_facts(lake, "door", WEEK))
+
+
+def test_every_number_has_its_denominator(lake: Lake):
+    lake.replace_partition("production_traces", [trace(n) for n in range(10)], workflow="door", week=WEEK)
+    rows = [failure(0, "agent", "pay"), failure(1, "agent", "pay"), failure(2, "environment", "pay")]
+    lake.replace_partition("production_failures", rows, workflow="door", week=WEEK, code_version="1")
+    lake.replace_partition("failure_clusters", [cluster()], workflow="door", week=WEEK)
+    page = section(lake)
+    for expected in (
+        "3 of 10 = 30.0%",
+        "2 of 10 = 20.0%",
+        "1 of 3 = 33.3%",
+        "1 environment",
+        "2 of 8 = 25.0%",
+        "come back",
+        "375 of 8 runs",
+    ):
+        assert expected in page, expected
+    assert "said so" in page and "No inbox record was refused" in page
+
+
+def test_refusals_are_counted_by_reason_with_their_remedy(lake: Lake):
+    rows = [
+        {"source_file": "a", "source_line": n, "position": 0, "byte_offset": 0, "reason_code": "invalid_json", "detail": "d", "remedy": "mend it", "line": ""}
+        for n in range(2)
+    ]  # fmt: skip
+    lake.replace_partition("quarantined_records", rows, workflow="door", week=WEEK)
+    assert "mend it" in section(lake) and "No traces this week" in section(lake)
+
+
+def test_a_fixed_cluster_names_what_fixed_it(lake: Lake):
+    lake.replace_partition("production_traces", [trace(1)], workflow="door", week=WEEK)
+    lake.replace_partition(
+        "production_failures", [failure(1, "agent", None)], workflow="door", week=WEEK, code_version="1"
+    )
+    gone = cluster(failure_cluster="old", failures=0, status="fixed", fixed_by="adapter-7")
+    lake.replace_partition("failure_clusters", [cluster(), gone], workflow="door", week=WEEK)
+    assert "Fixed: old, by adapter-7." in section(lake)
+
+
+def test_no_line_crosses_a_change_of_detectors():
+    weeks = [FailureRate(f"2026-01-{5 + 7 * n:02d}", 100, 20, 10, version) for n, version in enumerate("112")]
+    assert plots.failure_rates(weeks).count("other detectors") == 1
+    assert "other detectors" not in plots.failure_rates(weeks[:2])
