@@ -20,6 +20,7 @@ from flywheel.toolcalls.arguments import canonical_json
 
 __all__ = ["LEASE", "Batch", "Event", "EventStore", "ItemState", "Recorded", "batch_id"]
 LEASE = timedelta(minutes=60)
+LEASE_EXPIRED = "lease expired"
 _ENDS_A_DRAFT = (
     "submit",
     "edit",
@@ -77,7 +78,8 @@ class EventStore:
             if event.kind == "report_privacy":
                 guard.report_twins(connection, batch, stamped)
                 connection.execute("DELETE FROM drafts WHERE item_id = ?", (event.item_id,))
-            if event.kind in _ENDS_A_DRAFT:
+            # A lease that ran out took nothing from its holder: they may come back to what they typed.
+            if event.kind in _ENDS_A_DRAFT and event.payload.get("because") != LEASE_EXPIRED:
                 _clear(connection, batch, event.item_id, event.actor)
         return apply(state, stamped)
 
@@ -157,7 +159,7 @@ class EventStore:
             last = max(found[-1].at, drafts.get((item_id, holder), ""), key=_moment)
             if moment - _moment(last) > LEASE:
                 try:
-                    self.append(batch, Event(item_id, "give_back", holder, {"because": "lease expired"}), at=moment)
+                    self.append(batch, Event(item_id, "give_back", holder, {"because": LEASE_EXPIRED}), at=moment)
                 except FlywheelError:  # its holder was faster, or the lot closed over it
                     continue
                 expired.append(item_id)

@@ -3,10 +3,9 @@
 import html
 from typing import Any
 
+from flywheel.chat.visible import visible
 
-def visible(value: Any) -> str:
-    """The text with control, bidirectional and zero-width characters spelled out as \\uXXXX."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in str(value))
+__all__ = ["escaped", "table", "visible"]
 
 
 def escaped(value: Any) -> str:

@@ -1,0 +1,202 @@
+"""The right-hand side of the annotation page: a draft, its form, what is wrong with it, and which commands make sense.
+
+Between the pure `draft` and the page: reads posted fields into a draft, and tells a template what to show. No writes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flywheel.corrections.items import Item
+from flywheel.corrections.proposal import auto_check
+from flywheel.corrections.workbench import answers
+from flywheel.corrections.workbench import draft as drafts
+from flywheel.corrections.workbench.draft import Draft, proposal_of
+from flywheel.corrections.workbench.form import Field, draw, pointer, shape_of
+from flywheel.corrections.workbench.offered import Offered
+from flywheel.corrections.workbench.timeline import ShownStep, shown_steps
+from flywheel.toolcalls.arguments import parse_arguments
+from flywheel.toolcalls.schema_check import check_call, tool_names
+
+
+class Problems(NamedTuple):
+    """What keeps a draft from being submitted.
+
+    Attributes:
+        all: sentences; empty when it may be submitted.
+        by_field: JSON pointer -> sentence, for the call that is shown.
+    """
+
+    all: list[str]
+    by_field: dict[str, str]
+
+
+class Editor(NamedTuple):
+    """What the template shows.
+
+    Attributes:
+        at: which state of which step the form was drawn from; posted back, so that fields of an older drawing are not read.
+        fields: of the shown call; None shows JSON.
+        tail: the corrected step and what follows.
+        focus: name of the field to go to.
+    """
+
+    draft: Draft
+    at: str
+    tool: str
+    fields: tuple[Field, ...] | None
+    drawable: bool
+    raw: str
+    content: str
+    tail: list[ShownStep]
+    problems: Problems
+    tools: list[dict[str, Any]]
+    focus: str
+
+
+def editor_of(item: Item, draft: Draft, *, focus: bool = False) -> Editor:
+    """The editor of a draft."""
+    calls = draft.calls
+    call = calls[draft.call] if calls else None
+    name = call["function"]["name"] if call else ""
+    raw = call["function"]["arguments"] if call else ""
+    held = parse_arguments(raw).value
+    before = [*item.messages[: draft.marked or 0], *draft.tail[: draft.open]]
+    tool = tool_of(item, name)
+    fields = None
+    if call and tool and held is not None:
+        fields = draw(tool["function"].get("parameters") or {}, held, unread=draft.unread, offers=Offered(before))
+    problems = problems_of(item, draft)
+    content = str((draft.step or {}).get("content") or "")
+    tail = shown_steps([*item.messages[: draft.marked or 0], *draft.tail], item.tools, first=draft.marked or 0, origins=draft.origins)  # fmt: skip
+    wanted = _focus(draft, fields, problems) if focus else ""
+    return Editor(draft, drawn_at(draft), name, None if draft.raw else fields, fields is not None, raw, content,
+                  tail if draft.tail else [], problems, item.tools, wanted)  # fmt: skip
+
+
+def drawn_at(draft: Draft) -> str:
+    """Which step, call and tool a form is for."""
+    calls = draft.calls
+    name = calls[draft.call]["function"]["name"] if calls else ""
+    return f"{draft.marked}.{draft.open}.{draft.call}.{name}.{'raw' if draft.raw else 'form'}"
+
+
+def problems_of(item: Item, draft: Draft) -> Problems:
+    """Everything that is wrong with a draft, by the validator of triage and the automatic check."""
+    if draft.unfixable:
+        return Problems([], {})
+    proposal = proposal_of(draft, item.messages)
+    if proposal is None:
+        return Problems(["mark the first wrong step, or say why nothing can be corrected"], {})
+    by_field = {name: "this is no JSON yet" for name in draft.unread or {}}
+    if draft.calls:
+        call = draft.calls[draft.call]["function"]
+        for error in check_call(item.tools, call["name"], call["arguments"]):
+            path = tuple(error.path.split("/")) if error.path else ()
+            if error.kind in ("missing_required", "unexpected_argument"):
+                path = (*path, _quoted(error.message))
+            by_field.setdefault(pointer(path), error.message)
+    said = [f"{name}: {text}" for name, text in by_field.items() if name in (draft.unread or {})]
+    return Problems([*said, *auto_check(proposal, item.messages, item.tools)], by_field)
+
+
+def read_fields(item: Item, draft: Draft, form: Mapping[str, str]) -> Draft:
+    """The draft with what was typed; the same when the form was drawn from another state of it."""
+    if draft.step is None or form.get("at") != drawn_at(draft):
+        return draft
+    changed = draft
+    if "content" in form:
+        changed = drafts.typed(changed, drafts.set_content(changed, form["content"].replace("\r\n", "\n")))
+    if "raw" in form and (draft.raw or not _drawable(item, draft)):
+        text = form["raw"].replace("\r\n", "\n")
+        return drafts.typed(changed, drafts.set_raw(changed, text)) if not form.get("kept") else changed
+    if not any(name.startswith("s:") for name in form) or not draft.calls:
+        return changed
+    call = changed.calls[draft.call]["function"]
+    tool, held = tool_of(item, call["name"]), parse_arguments(call["arguments"]).value
+    if tool is None or held is None:
+        return changed
+    found = answers.read(tool["function"].get("parameters") or {}, form, held)
+    return drafts.typed(changed, drafts.set_arguments(changed, found.arguments, found.unread))
+
+
+def changed_array(item: Item, draft: Draft, name: str, *, add: bool) -> Draft:
+    """One element more or less in the array (or element) with that JSON pointer."""
+    held = parse_arguments(draft.calls[draft.call]["function"]["arguments"]).value if draft.calls else None
+    if held is None:
+        return draft
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in name.split("/")[1:]]
+    root: dict[str, Any] = {"": held}
+    parent: Any = root
+    for step in ["", *steps[:-1]] if not add else ["", *steps]:
+        key: Any = int(step) if isinstance(parent, list) else step
+        if isinstance(parent, dict) and key not in parent and add:
+            parent[key] = []
+        parent = parent[key]
+    if add and isinstance(parent, list):
+        parent.append(_blank(item, draft, steps))
+    elif not add and isinstance(parent, list):
+        del parent[int(steps[-1])]
+    elif not add:
+        parent.pop(steps[-1], None)
+    return drafts.set_arguments(draft, held)
+
+
+def tool_of(item: Item, name: str) -> dict[str, Any] | None:
+    """The tool of that name, as the run was offered it."""
+    return next((tool for tool in item.tools if tool["function"]["name"] == name), None)
+
+
+def field_id(name: str) -> str:
+    """An element id for a JSON pointer."""
+    return "f" + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def other_tool(item: Item) -> str:
+    """The tool a new call starts with."""
+    names = tool_names(item.tools)
+    return names[0] if names else ""
+
+
+def _blank(item: Item, draft: Draft, steps: list[str]) -> Any:
+    """What a new element holds before anybody typed: the emptiest value of its kind."""
+    tool = tool_of(item, draft.calls[draft.call]["function"]["name"])
+    root = tool["function"].get("parameters") if tool else {}
+    shape = shape_of(root, root)
+    for step in steps:
+        inner = shape.schema.get("items") if step.isdecimal() and shape.widget == "array" else (shape.schema.get("properties") or {}).get(step)  # fmt: skip
+        shape = shape_of(inner, root)
+    shape = shape_of(shape.schema.get("items"), root)
+    if shape.options:
+        return shape.options[0]
+    return {"object": {}, "array": [], "number": 0, "json": None}.get(shape.widget, "")
+
+
+def _drawable(item: Item, draft: Draft) -> bool:
+    call = draft.calls[draft.call]["function"] if draft.calls else None
+    tool = tool_of(item, call["name"]) if call else None
+    held = parse_arguments(call["arguments"]).value if call else None
+    return tool is not None and held is not None and draw(tool["function"].get("parameters") or {}, held) is not None
+
+
+def _focus(draft: Draft, fields: tuple[Field, ...] | None, problems: Problems) -> str:
+    if not draft.calls:
+        return "content"
+    for field in _flat(fields or ()):
+        if field.name in problems.by_field and field.widget != "object":
+            return f"v:{field.name}"
+    first = next((field for field in _flat(fields or ()) if field.widget not in ("object", "array")), None)
+    return f"v:{first.name}" if first else "raw" if fields is None else ""
+
+
+def _flat(fields: tuple[Field, ...]) -> list[Field]:
+    return [one for field in fields for one in (field, *_flat(field.children))]
+
+
+def _quoted(message: str) -> str:
+    """The key a message names: '"reason" is a required property'."""
+    for mark in ('"', "'"):
+        parts = message.split(mark)
+        if len(parts) > 2:
+            return parts[1]
+    return ""
