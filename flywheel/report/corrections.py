@@ -42,6 +42,25 @@ def cost_rows(quality: pl.DataFrame, checkpoint: pl.DataFrame) -> list[list[Any]
     return rows
 
 
+def fixed_rows(clusters: pl.DataFrame, quality: pl.DataFrame, week: str) -> list[list[Any]]:
+    """What a failure that no longer comes cost: all corrections so far over the weekly failures of the clusters that are fixed.
+
+    Args:
+        clusters, quality: `failure_clusters` and `correction_quality` of all weeks up to `week`.
+
+    A fixed cluster counts with its failures of the last week that saw it. Empty where no cost is known: the pack states no rates.
+    """
+    spent = quality.filter(figure="cost")["value"].drop_nulls().sum()
+    if not spent:
+        return []
+    fixed = clusters.filter(week=week, status="fixed").select("failure_cluster", week=pl.col("last_seen_week"))
+    removed = clusters.join(fixed, on=["failure_cluster", "week"], how="semi")["failures"].sum()
+    note = f"{removed} failures a week of {fixed.height} clusters; all corrections so far cost {spent:,.2f}"
+    return [
+        ["cost per fixed failure", f"{spent / removed:,.2f}" if removed else "no cluster is fixed yet", removed, note]
+    ]
+
+
 def effort_rows(effort: pl.DataFrame) -> list[list[Any]]:
     """Person, role, items, active seconds, left as it was, changed, returned, mean edit distance, cost."""
     columns = (

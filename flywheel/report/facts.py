@@ -43,7 +43,10 @@ class FailureRate(NamedTuple):
 
 
 class WeekFacts(NamedTuple):
-    """Everything the page shows; tables that were never written are empty frames. `history` ends with this week."""
+    """Everything the page shows; tables that were never written are empty frames.
+
+    `history` ends with this week; `so_far` holds all weeks up to it of the tables that need them.
+    """
 
     workflow: str
     week: str
@@ -51,6 +54,7 @@ class WeekFacts(NamedTuple):
     tables: dict[str, pl.DataFrame]
     simulated: bool
     history: list[FailureRate]
+    so_far: dict[str, pl.DataFrame]
 
     @property
     def decision(self) -> dict[str, Any] | None:
@@ -68,7 +72,11 @@ def week_facts(lake: Lake, workflow: str, week: str) -> WeekFacts:
     traces = tables["production_traces"]
     simulated = bool(traces.height) and (traces["environment"] == "simulated").all()
     lines = [_line(lake, table, workflow, week) for table in STAGES]
-    return WeekFacts(workflow, week, lines, tables, simulated, failure_history(lake, workflow, week))
+    so_far = {
+        name: lake.read_weeks(name, workflow=workflow, until=week)
+        for name in ("failure_clusters", "correction_quality")
+    }
+    return WeekFacts(workflow, week, lines, tables, simulated, failure_history(lake, workflow, week), so_far)
 
 
 def failure_history(lake: Lake, workflow: str, week: str) -> list[FailureRate]:

@@ -87,7 +87,11 @@ def _corrections(facts: WeekFacts) -> str:
     quality, checkpoint = facts.tables["correction_quality"], facts.tables["checkpoint"]
     if not quality.height:
         return ""
-    measures = [*corrections.quality_rows(quality), *corrections.cost_rows(quality, checkpoint)]
+    measures = [
+        *corrections.quality_rows(quality),
+        *corrections.cost_rows(quality, checkpoint),
+        *corrections.fixed_rows(facts.so_far["failure_clusters"], facts.so_far["correction_quality"], facts.week),
+    ]
     people = corrections.effort_rows(facts.tables["correction_effort"])
     columns = ["person", "role", "items", "active s", "as it is", "changed", "returned", "edits", "cost"]
     return (

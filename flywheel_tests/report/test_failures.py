@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import polars as pl
+
 from flywheel.lake import Lake
 from flywheel.report import plots
+from flywheel.report.corrections import fixed_rows
 from flywheel.report.facts import FailureRate, week_facts
 from flywheel.report.failures import failures_section
 from flywheel_tests.defs.test_stages import trace
 
-WEEK = "2026-01-05"
+WEEK, WEEK_AFTER = "2026-01-05", "2026-01-12"
 
 
 def failure(number: int, fault: str, tool: str | None) -> dict[str, Any]:
@@ -72,3 +75,20 @@ def test_no_line_crosses_a_change_of_detectors():
     weeks = [FailureRate(f"2026-01-{5 + 7 * n:02d}", 100, 20, 10, version) for n, version in enumerate("112")]
     assert plots.failure_rates(weeks).count("other detectors") == 1
     assert "other detectors" not in plots.failure_rates(weeks[:2])
+
+
+def test_a_fixed_failure_has_its_price_and_unknown_costs_have_none():
+    def rows(week: str, *clusters: dict[str, Any]) -> pl.DataFrame:
+        return pl.DataFrame([{**one, "week": week, "last_seen_week": "2026-01-05"} for one in clusters])
+
+    seen = rows("2026-01-05", cluster(failures=8, status="new"), cluster(failure_cluster="d", failures=2, status="new"))
+    gone = rows(
+        WEEK_AFTER, cluster(failures=0, status="fixed", fixed_by="a"), cluster(failure_cluster="d", status="persisting")
+    )
+    both = pl.concat([seen, gone], how="vertical_relaxed")
+    cost = pl.DataFrame({"week": ["2026-01-05", WEEK_AFTER], "figure": ["cost", "cost"], "value": [30.0, 10.0]})
+    ((_, price, removed, note),) = fixed_rows(both, cost, WEEK_AFTER)
+    assert (price, removed) == ("5.00", 8) and "8 failures a week of 1 clusters" in note
+    assert fixed_rows(both, cost.clear(), WEEK_AFTER) == []
+    ((_, price, _, _),) = fixed_rows(seen, cost, "2026-01-05")
+    assert price == "no cluster is fixed yet"
