@@ -50,11 +50,11 @@ def fixed_rows(clusters: pl.DataFrame, quality: pl.DataFrame, week: str) -> list
 
     A fixed cluster counts with its failures of the last week that saw it. Empty where no cost is known: the pack states no rates.
     """
-    spent = quality.filter(figure="cost")["value"].drop_nulls().sum()
+    spent = sum(quality.filter(figure="cost")["value"].drop_nulls().to_list(), 0.0)
     if not spent:
         return []
     fixed = clusters.filter(week=week, status="fixed").select("failure_cluster", week=pl.col("last_seen_week"))
-    removed = clusters.join(fixed, on=["failure_cluster", "week"], how="semi")["failures"].sum()
+    removed = sum(clusters.join(fixed, on=["failure_cluster", "week"], how="semi")["failures"].to_list())
     note = f"{removed} failures a week of {fixed.height} clusters; all corrections so far cost {spent:,.2f}"
     return [
         ["cost per fixed failure", f"{spent / removed:,.2f}" if removed else "no cluster is fixed yet", removed, note]

@@ -82,6 +82,7 @@ def test_each_mistake_gets_an_error_that_names_the_remedy(home: Path):
         assert code == 2 and expected in " ".join(said.split()) and "Traceback" not in said, (arguments, said)
 
 
+@pytest.mark.slow
 def test_without_a_benchmark_collect_runs_and_learn_is_refused(home: Path):
     flywheel("init", "airline", home=home)
     for file in (home / "workflows" / "airline" / "benchmark").glob("refusal*"):

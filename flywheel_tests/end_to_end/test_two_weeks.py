@@ -1,4 +1,7 @@
-"""Two whole weeks: real Dagster, real Delta, real training, real vLLM; only the model is tiny and the people simulated."""
+"""Two whole weeks: real Dagster, real Delta, real training, real vLLM; only the model is tiny and the people simulated.
+
+The first week is in the default tier; the second, which needs the first, in the slow one.
+"""
 
 import json
 import os
@@ -124,6 +127,7 @@ def test_a_lone_promotion_run_recomputes_and_a_planted_case_stops_training(house
         house.lake.replace_partition("sft_dataset", rows.drop("week", "workflow"), workflow="door", week=WEEKS[0])
 
 
+@pytest.mark.slow
 def test_the_second_week_names_the_first_weeks_adapter_as_incumbent(house: House):
     house.turn(WEEKS[1])
     first, second = (house.table("promotion", week).row(0, named=True) for week in WEEKS)
