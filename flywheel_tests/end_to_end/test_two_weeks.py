@@ -17,7 +17,7 @@ from flywheel_tests.packs import door_simulation
 
 WEEKS = ("2026-01-05", "2026-01-12")
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(1200)
 
 
 class House:
