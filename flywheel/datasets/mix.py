@@ -3,14 +3,14 @@
 Every step that is left out is counted under its reason; `read = kept + left out` holds.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from flywheel.benchmark.fingerprints import Leak, LeakCandidate, find_leaks
+from flywheel.benchmark.fingerprints import calls_in
+from flywheel.benchmark.leaks import Leak, LeakCandidate, find_leaks
 from flywheel.chat.render import Renderer
 from flywheel.datasets.steps import Step, user_text
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
@@ -61,17 +61,8 @@ def supervised_mix(steps: Sequence[Step], registry: pl.DataFrame, renderer: Rend
 
 def candidate(number: int, step: Step) -> LeakCandidate:
     """A step as the leak search wants it."""
-    return LeakCandidate(str(number), step.conversation_id, user_text(step.history))
-
-
-def leaks_in(rows: pl.DataFrame, registry: pl.DataFrame) -> list[Leak]:
-    """Rows of a written dataset (SFT or preference) that touch the benchmark: the proof that there are none."""
-    return find_leaks(
-        registry,
-        [
-            LeakCandidate(row["row_id"], row["conversation_id"], user_text(json.loads(row["messages"])))
-            for row in rows.iter_rows(named=True)
-        ],
+    return LeakCandidate(
+        str(number), step.conversation_id, user_text(step.history), calls_in([*step.history, step.target])
     )
 
 

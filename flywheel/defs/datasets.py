@@ -12,7 +12,8 @@ import dagster as dg
 import polars as pl
 
 from flywheel.benchmark.cases import coverage, load_cases
-from flywheel.datasets.mix import leaks_in, supervised_mix
+from flywheel.benchmark.leaks import leaks_in, read_registry
+from flywheel.datasets.mix import supervised_mix
 from flywheel.datasets.preference import preference_rows
 from flywheel.datasets.steps import steps_of_correction, steps_of_demonstration
 from flywheel.defs.metadata import asset_options
@@ -63,7 +64,8 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
     refuse_without_benchmark(pack.folder, pack.tools)
     corrections = sft.read_weeks("corrected_traces")
     demonstrations = sft.read_or_empty("demonstrations", by_workflow=True)
-    registry = sft.read("benchmark_fingerprints", by_workflow=True)
+    sft.read("benchmark", by_workflow=True)
+    registry = read_registry(sft.lake, sft.workflow)
     preference.versions, preference.contents = sft.versions, sft.contents
     settings = {"max_prompt_tokens": pack.settings.training.max_prompt_tokens, "model": house.base_model(pack).sha256}
     unchanged = [stage.unchanged(settings) for stage in (sft, preference)]
@@ -118,11 +120,11 @@ def no_benchmark_leak(context: dg.AssetCheckExecutionContext, house: House) -> I
     """Scan the written rows against the fingerprint registry; fails when a case is planted in the data."""
     workflow, week = partition_of(context.partition_key)
     lake = house.lake()
-    registry = lake.read_partition("benchmark_fingerprints", workflow=workflow)
+    registry = read_registry(lake, workflow)
     for table in _OPTIONS:
         rows = lake.read_partition(table, workflow=workflow, week=week)
         leaks = leaks_in(rows, registry)
-        found = "; ".join(f"row {leak.row_id} ~ case {leak.case_id} ({leak.kind})" for leak in leaks[:5])
+        found = "; ".join(map(str, leaks[:5]))
         protected = registry.select(pl.col("case_id").n_unique()).item()
         sentence = f"{len(leaks)} of {rows.height} rows touch the {protected} protected cases" + (
             f": {found}" if found else ""

@@ -32,7 +32,7 @@ _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 NO_WEEK = "-"
 
 # Which command makes a missing partition, for the error's remedy.
-_FREEZE = {*JOBS["freeze"], "benchmark_fingerprints"}
+_FREEZE = {*JOBS["freeze"]}
 _COLLECT = {*JOBS["collect"], "quarantined_records", "toolsets", "near_duplicates", "failure_clusters"}
 
 
@@ -202,7 +202,12 @@ class Lake:
         dataset = opened.to_pyarrow_dataset()
         for fragment in dataset.get_fragments(wanted):
             for batch in fragment.to_batches(
-                schema=dataset.schema, columns=columns, filter=wanted, batch_size=rows, batch_readahead=1, use_threads=False
+                schema=dataset.schema,
+                columns=columns,
+                filter=wanted,
+                batch_size=rows,
+                batch_readahead=1,
+                use_threads=False,
             ):
                 if batch.num_rows:
                     yield pl.DataFrame(batch)

@@ -7,8 +7,9 @@ import pytest
 
 from flywheel.benchmark.cases import load_cases
 from flywheel.benchmark.fingerprints import fingerprints
+from flywheel.benchmark.leaks import leaks_in
 from flywheel.chat import Renderer
-from flywheel.datasets.mix import leaks_in, supervised_mix
+from flywheel.datasets.mix import supervised_mix
 from flywheel.datasets.preference import preference_rows
 from flywheel.datasets.steps import Step, steps_of_correction, steps_of_demonstration
 from flywheel.lake import Lake
@@ -18,9 +19,7 @@ from flywheel.workflows.pack import Pack
 
 @pytest.fixture(scope="module")
 def registry(pack: Pack) -> pl.DataFrame:
-    return pl.DataFrame(
-        [row for case in load_cases(pack.folder / "benchmark", pack.tools) for row in fingerprints(case)]
-    )
+    return pl.DataFrame([fingerprints(case) for case in load_cases(pack.folder / "benchmark", pack.tools)])
 
 
 def step(pack: Pack, text: str, answer: str = "ok", week: str | None = "2026-01-05", conversation: str = "k") -> Step:
