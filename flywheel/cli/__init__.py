@@ -26,4 +26,4 @@ app = _Application(
     pretty_exceptions_enable=False,
 )
 
-from flywheel.cli import benchmark, demonstration, operations, run, traces, workflows  # noqa: E402, F401  (they register their commands)
+from flywheel.cli import benchmark, dataset, demonstration, lineage, operations, run, traces, workflows  # noqa: E402, F401  (they register their commands)
