@@ -21,7 +21,9 @@ from flywheel.lake import TABLES
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.similarity.incremental import groups_of
 
-_PAYLOAD = ("tools", "messages", "target", "rejected")
+# Read for the rows that are taken, never for all of history; the rest is what choosing needs.
+_PAYLOAD = ("tools", "tools_sha256", "messages", "target", "rejected", "pair", "prompt_tokens", "target_tokens", "rejected_tokens",
+            "elided_messages", "verified_by", "annotator_kind", "qa_mode")  # fmt: skip
 _SFT = [name for name in TABLES["sft_dataset"].polars_schema() if name not in ("week", "workflow", "from_week")]
 # Listed row by row, because somebody may want to act on them; budget and repeats are counted only.
 _LISTED = {"benchmark", "held_out", "conflict", "too_long", "tool_gone", "invalid_today", "withdrawn", "cap_principal", "cap_tenant",
@@ -62,13 +64,18 @@ def build(shop: Workshop, week: str) -> Build:
     registry = read_registry(lake, workflow)
     held_out = lake.read_columns("held_out", ("row_id",), workflow=workflow)["row_id"]
 
+    whole: dict[str, dict[str, Any]] = {}  # what the leak search read is not read again
+
     def leaks_of(chosen: Sequence[Row]) -> list[Leak]:
-        return find_leaks(registry, [row_candidate(row) for row in with_payload(shop, chosen)])
+        whole.update((row["row_id"], row) for row in with_payload(shop, chosen))
+        return find_leaks(registry, [row_candidate(whole[row["row_id"]]) for row in chosen])
 
     mix = select(
         rows, leaks_of, settings, week=week, withdrawn=withdrawn_sources(lake, workflow), held_out=frozenset(held_out)
     )
-    kept = with_payload(shop, mix.kept)
+    if not any(row["week"] == week for row in rows):
+        mix.notes.append("this week brought nothing new: the dataset of the weeks before is carried forward")
+    kept = [whole[row["row_id"]] for row in mix.kept]
     sft = [{**{name: row[name] for name in _SFT}, "from_week": _week_of(row)} for row in kept]
     pairs = preference_rows(kept)
     for name, made in (("sft_dataset", sft), ("preference_dataset", pairs)):
@@ -85,7 +92,7 @@ def build(shop: Workshop, week: str) -> Build:
 
 
 def read_candidates(shop: Workshop, week: str) -> list[dict[str, Any]]:
-    """All candidates up to a week with their near-duplicate group, without messages, tools and targets."""
+    """All candidates up to a week with their near-duplicate group, as far as choosing among them needs it."""
     light = [
         name for name in TABLES["training_steps"].polars_schema() if name not in (*_PAYLOAD, "workflow", "tools_sha256")
     ]
@@ -103,7 +110,7 @@ def with_payload(shop: Workshop, rows: Sequence[Row]) -> list[dict[str, Any]]:
         return []
     weeks, ids = sorted({row["week"] for row in rows}), sorted({row["row_id"] for row in rows})
     wanted = pl.col("week").is_in(weeks) & pl.col("row_id").is_in(ids)
-    columns = ("week", "source_id", "message_index", "tools_sha256", *_PAYLOAD)
+    columns = ("week", "source_id", "message_index", *_PAYLOAD)
     found = shop.lake.read_columns("training_steps", columns, workflow=shop.pack.name, where=wanted)
     by_key = {(row["week"], row["source_id"], row["message_index"]): row for row in found.iter_rows(named=True)}
     return [{**row, **by_key[row["week"], row["source_id"], row["message_index"]]} for row in rows]

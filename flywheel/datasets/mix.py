@@ -8,13 +8,13 @@ Every step that is left out is counted under its reason; `read = kept + left out
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import cache
 from typing import Any, NamedTuple
 
 from flywheel.benchmark.leaks import Leak
 from flywheel.datasets.conflicts import contested
 from flywheel.datasets.ration import Ration
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
-from flywheel.toolcalls.arguments import sha256_of
 from flywheel.workflows.pack import Datasets
 
 Row = Mapping[str, Any]
@@ -66,15 +66,19 @@ def select(
     settled = [row for row in once if row["context_id"] not in contradicted]
     ration = Ration(settled, settings)
     kept = _rationed(_ranked(settled, settings, week), ration, find_leaks, held_out, left_out)
-    counts = {
-        source: [sum(row["source"] == source for row in rows) for rows in (candidates, kept)] for source in _SOURCES
-    }
+    before, after = (Counter(row["source"] for row in rows) for rows in (candidates, kept))
+    counts = {source: [before[source], after[source]] for source in _SOURCES}
     return Mix(sorted(kept, key=lambda row: row["row_id"]), left_out, counts, ration.notes)
+
+
+@cache
+def _day(week: str) -> int:
+    return date.fromisoformat(week).toordinal()
 
 
 def _newest_first(row: Row) -> tuple[Any, ...]:
     """Newest week first, then by id: whose provenance a repeated row carries."""
-    age = -date.fromisoformat(row["week"]).toordinal()
+    age = -_day(row["week"])
     return (_SOURCES.index(row["source"]), age, row["source_id"], row["message_index"])
 
 
@@ -116,13 +120,13 @@ def _ranked(rows: Sequence[Row], settings: Datasets, week: str) -> list[list[Row
     for row in rows:
         whole = row["source_id"] if row["remedy"] == "trajectory" else row["row_id"]
         units.setdefault((row["source"], whole), []).append(row)
-    today = date.fromisoformat(week).toordinal()
+    today = _day(week)
     clusters: dict[Any, list[tuple[int, str, list[Row]]]] = {}
     for unit in units.values():
         first = unit[0]
         dated = first["week"] if first["week"] != BEFORE_ALL_WEEKS else week
-        age = max(0, today - date.fromisoformat(dated).toordinal()) // 7
-        spread = sha256_of([first["source_id"], first["message_index"]])
+        age = max(0, today - _day(dated)) // 7
+        spread = first["row_id"]  # a hash: as good as a draw, and the same in every build
         clusters.setdefault((first["source"], first["failure_cluster"] or first["tool"]), []).append(
             (age, spread, unit)
         )

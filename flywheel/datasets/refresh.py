@@ -24,6 +24,7 @@ from flywheel.workflows.pack import Pack
 
 STEPS_VERSION, TEXTS_VERSION = "1", "1"
 _SOURCES = ("corrected_traces", "production_traces")
+_CACHES = ("training_steps", "near_duplicate_texts")
 
 
 class Workshop(NamedTuple):
@@ -50,7 +51,7 @@ def rules_of(pack: Pack) -> Rules:
 
 def refresh(shop: Workshop, until: str) -> list[str]:
     """Bring both tables up to date for all weeks up to `until`; returns the weeks whose candidates were computed anew."""
-    written = shop.lake.all_lineage(workflow=shop.pack.name)
+    written = shop.lake.all_lineage(workflow=shop.pack.name, tables=(*_SOURCES, "demonstrations", *_CACHES))
     known = {(row["table_name"], row["week"]): row for row in written.iter_rows(named=True)}
     weeks = sorted({week for (table, week) in known if table == "corrected_traces" and week <= until})
     anew: list[str] = []

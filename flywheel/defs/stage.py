@@ -94,9 +94,7 @@ class Stage:
 
     def note_weeks(self, table: str) -> None:
         """Record all weeks of a table up to this one as input, by their content, without reading a row."""
-        known = self.lake.all_lineage(workflow=self.workflow).filter(
-            pl.col("table_name") == table, pl.col("week") <= self.weekly
-        )
+        known = self.lake.all_lineage(workflow=self.workflow, tables=[table]).filter(pl.col("week") <= self.weekly)
         self.contents[f"{table}/..{self.week}"] = sha256_of(sorted(known.select("week", "content_sha256").rows()))
         version = self.lake.version(table)
         if version is not None:

@@ -101,6 +101,7 @@ def test_an_empty_week_carries_forward(pack: Pack, renderer: Renderer, lake: Lak
     )
     second = build(shop, WEEKS[1])
     assert second.sft == first.sft and second.computed == [WEEKS[1]]
+    assert any("carried forward" in note for note in second.mix.notes)
 
 
 def withdrawn(shop: Workshop, kind: str, value: str) -> int:
