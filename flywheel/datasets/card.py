@@ -13,6 +13,7 @@ from flywheel.datasets.build import Build
 from flywheel.datasets.conflicts import sentence
 from flywheel.datasets.coverage import covered, proposal, thin
 from flywheel.datasets.refresh import Workshop
+from flywheel.lake import TABLES
 from flywheel.lake.content import content_of
 from flywheel.statistics.paired import rate
 
@@ -82,11 +83,23 @@ def _quality(shop: Workshop, made: Build, week: str) -> str:
                                   where=(pl.col("week") <= week) & pl.col("correction_id").is_in(ids))  # fmt: skip
     modes = ", ".join(f"{mode} ({count})" for mode, count in sorted(Counter(rows["qa_mode"]).items()))
     first = int((rows["returns"].fill_null(0) == 0).sum())
-    return (
+    told = (
         f"{rows.height} corrections under QA mode {modes}. Accepted at first review: {rate(first, rows.height)}; "
-        f"settled by an adjudicator: {rows['adjudicator'].count()} of "
-        f"{rows.height}; audited: {rows['auditor'].count()} of {rows.height}."
+        f"settled by an adjudicator: {rows['adjudicator'].count()} of {rows.height}; audited: {rows['auditor'].count()} of {rows.height}."
     )
+    return told + _agreement(shop, week)
+
+
+def _agreement(shop: Workshop, week: str) -> str:
+    """The week's figures of `correction_quality`, where the installation measures them."""
+    if "correction_quality" not in TABLES:
+        return ""
+    wanted = (pl.col("week") == week) & pl.col("value").is_not_null()
+    figures = shop.lake.read_columns(
+        "correction_quality", ("figure", "value", "n"), workflow=shop.pack.name, where=wanted
+    )
+    lines = [f"\n- {row['figure']}: {row['value']:.3g} (n = {row['n']})" for row in figures.iter_rows(named=True)]
+    return "\n" + "".join(lines) if lines else ""
 
 
 def _buckets(made: Build) -> str:

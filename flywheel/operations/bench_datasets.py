@@ -25,7 +25,7 @@ from flywheel.benchmark.freeze import frozen_and_retired, frozen_row
 from flywheel.chat.render import RenderedStep, Renderer
 from flywheel.datasets.build import build
 from flywheel.datasets.refresh import Workshop, refresh
-from flywheel.lake import Lake
+from flywheel.lake import TABLES, Lake
 from flywheel.similarity.incremental import BAND_COLUMNS, band_columns, near_links
 from flywheel.toolcalls.arguments import canonical_json
 from flywheel.workflows.loader import load_pack
@@ -120,6 +120,7 @@ def _workshop(folder: Path, *, budget: int) -> Workshop:
 def _corrections(shop: Workshop, week: int, count: int) -> list[Row]:
     """Corrections of people who never say the same: 30 random words and a call."""
     rng = random.Random(week)
+    empty = {name: None for name in TABLES["corrected_traces"].polars_schema() if name not in ("week", "workflow")}
     rows = []
     for number in range(count):
         key = f"{week}-{number}"
@@ -132,7 +133,7 @@ def _corrections(shop: Workshop, week: int, count: int) -> list[Row]:
         messages = [{"role": "system", "content": shop.pack.system}, {"role": "user", "content": text},
                     {"role": "assistant", "content": None, "tool_calls": [call]}]  # fmt: skip
         rows.append({
-            "correction_id": f"c{key}", "item_id": f"i{key}", "batch_version": str(week), "trace_id": f"t{key}", "conversation_id": f"k{key}",
+            **empty, "correction_id": f"c{key}", "item_id": f"i{key}", "batch_version": str(week), "trace_id": f"t{key}", "conversation_id": f"k{key}",
             "near_duplicate_group": f"t{key}", "principal_ref": f"p{key}", "failure_cluster": f"cluster {number % 10}",
             "bucket": "wrong_tool_selection", "first_bad_message_index": 2, "suffix_mode": "truncated", "tools": canonical_json(shop.pack.tools),
             "messages": canonical_json(messages), "trainable_indices": "[2]", "rejected_message": '{"role": "assistant", "content": "No."}',

@@ -7,7 +7,7 @@ from flywheel.benchmark.cases import load_cases
 from flywheel.benchmark.freeze import frozen_and_retired, frozen_row
 from flywheel.chat import Renderer
 from flywheel.datasets.refresh import Workshop
-from flywheel.lake import Lake
+from flywheel.lake import TABLES, Lake
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.workflows.pack import Pack
 
@@ -43,8 +43,9 @@ def correction(
             {"role": "tool", "tool_call_id": call["id"], "content": "{}"} for call in step.get("tool_calls") or []
         ]
     key = sha256_of([messages, changes])[:16]
+    empty = {name: None for name in TABLES["corrected_traces"].polars_schema() if name not in ("week", "workflow")}
     return {
-        "correction_id": f"c-{key}", "item_id": f"i-{key}", "batch_version": "b1", "trace_id": f"t-{key}", "conversation_id": f"k-{key}",
+        **empty, "correction_id": f"c-{key}", "item_id": f"i-{key}", "batch_version": "b1", "trace_id": f"t-{key}", "conversation_id": f"k-{key}",
         "near_duplicate_group": f"t-{key}", "principal_ref": f"p-{key}", "failure_cluster": "a cluster", "bucket": "wrong_tool_selection",
         "first_bad_message_index": trainable[0], "suffix_mode": "truncated", "tools": canonical_json(pack.tools),
         "messages": canonical_json(messages), "trainable_indices": canonical_json(trainable),
