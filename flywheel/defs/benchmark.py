@@ -30,7 +30,7 @@ def benchmark(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     settings = {"cases": sorted(row["content_sha256"] for row in rows), "fingerprints": FINGERPRINT_VERSION}
     if done := stage.unchanged(settings):
         return done
-    frozen = frozen_and_retired(known, rows)
+    frozen = frozen_and_retired(known, rows, vocabulary)
     by_category = (
         frozen.group_by("category")
         .agg(cases=pl.len(), retired=pl.col("retired").sum(), clusters=pl.col("case_cluster").n_unique())

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from flywheel.benchmark.cases import coverage, load_cases
 from flywheel.benchmark.leaks import leaks_in, read_registry
+from flywheel.datasets.account import lost_to_length
 from flywheel.datasets.build import Build, build
 from flywheel.datasets.card import card
 from flywheel.datasets.conflicts import sentence
@@ -169,17 +169,11 @@ def no_correction_is_lost(context: dg.AssetCheckExecutionContext, house: House) 
     The pack's `datasets.lost_to_length` allows for a number of corrections that are too long.
     """
     workflow, week = partition_of(context.partition_key)
-    lake, allowed = house.lake(), house.pack(workflow).settings.datasets.lost_to_length
-    of_week = pl.col("week") == week
-    corrections = set(
-        lake.read_columns("corrected_traces", ("correction_id",), workflow=workflow, where=of_week)["correction_id"]
-    )
-    kept = set(lake.read_columns("sft_dataset", ("source_id",), workflow=workflow, where=of_week)["source_id"])
-    out = lake.read_columns("dataset_left_out", ("source_id", "reason"), workflow=workflow, where=of_week)
-    long = corrections & set(out.filter(reason="too_long")["source_id"]) - kept
-    named = f": {', '.join(sorted(long)[:5])}" if long else ""
+    allowed = house.pack(workflow).settings.datasets.lost_to_length
+    long, corrections = lost_to_length(house.lake(), workflow, str(week))
+    named = f": {', '.join(long[:5])}" if long else ""
     return passed(
         len(long) <= allowed,
-        f"{len(long)} of {len(corrections)} corrections are lost to their length, {allowed} are allowed{named}; "
+        f"{len(long)} of {corrections} corrections are lost to their length, {allowed} are allowed{named}; "
         "raise training.max_prompt_tokens, or set datasets.context_policy to what the agent does",
     )

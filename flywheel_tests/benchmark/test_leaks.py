@@ -110,6 +110,13 @@ def test_a_retired_case_is_not_evaluated_and_stays_barred(pack: Pack, lake: Lake
     assert again.drop("retired").equals(first.drop("retired")) and not again["retired"].any()
 
 
+def test_marks_of_an_older_version_are_computed_anew_and_the_case_stays(lake: Lake):
+    row = {**frozen_row(case(LONG), "t"), "fingerprint_version": "1", "shingles": "[]", "exact": "old"}
+    lake.replace_partition("benchmark", [row], workflow="desk")
+    again = frozen_and_retired(lake.read_partition("benchmark", workflow="desk"), [frozen_row(case(LONG), "t")])
+    assert again.to_dicts() == [{**frozen_row(case(LONG), "t")}] and again["case"][0] == row["case"]
+
+
 def test_a_build_with_a_leak_is_refused_and_names_row_and_case():
     row = {"row_id": "r1", "conversation_id": "k", "messages": json.dumps([{"role": "user", "content": LONG}]),
            "target": '{"role": "assistant", "content": "ok"}'}  # fmt: skip
