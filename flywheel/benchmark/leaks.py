@@ -58,14 +58,14 @@ def read_registry(lake: Lake, workflow: str) -> pl.DataFrame:
 
 
 def find_leaks(
-    registry: pl.DataFrame, candidates: Sequence[LeakCandidate], *, threshold: float = THRESHOLD
+    registry: "pl.DataFrame | Registry", candidates: Sequence[LeakCandidate], *, threshold: float = THRESHOLD
 ) -> list[Leak]:
     """Candidates that touch any case of the registry, at most one leak a candidate, the most certain kind first.
 
     Twins: at least `threshold` of the shorter text's masked shingles are shared (containment), so a case quoted inside a longer
     conversation is found as well.
     """
-    known = _Registry(registry)
+    known = registry if isinstance(registry, Registry) else Registry(registry)
     keys = bands(pl.Series([candidate.user_text for candidate in candidates], dtype=pl.String))
     found = (known.leak(candidate, mine, threshold) for candidate, mine in zip(candidates, keys, strict=True))
     return [leak for leak in found if leak]
@@ -79,7 +79,7 @@ def row_candidate(row: dict[str, Any]) -> LeakCandidate:
     return LeakCandidate(row["row_id"], row["conversation_id"], said, calls_in([*messages, taught]))
 
 
-def leaks_in(rows: pl.DataFrame, registry: pl.DataFrame) -> list[Leak]:
+def leaks_in(rows: pl.DataFrame, registry: "pl.DataFrame | Registry") -> list[Leak]:
     """Rows of a written dataset that touch the benchmark: the proof that there are none."""
     return find_leaks(registry, [row_candidate(row) for row in rows.iter_rows(named=True)])
 
@@ -92,8 +92,8 @@ def refuse_leaks(leaks: Sequence[Leak], table: str) -> None:
                             remedy="rematerialize sft_dataset, which bars them; never edit its rows")  # fmt: skip
 
 
-class _Registry:
-    """The registry's rows, indexed by each kind of mark."""
+class Registry:
+    """The registry's rows (see `read_registry`), indexed once by each kind of mark for several searches."""
 
     def __init__(self, rows: pl.DataFrame) -> None:
         self.exact: dict[str, str] = {}

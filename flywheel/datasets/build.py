@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from flywheel.benchmark.leaks import Leak, find_leaks, leaks_in, read_registry, refuse_leaks, row_candidate
+from flywheel.benchmark.leaks import Leak, Registry, find_leaks, leaks_in, read_registry, refuse_leaks, row_candidate
 from flywheel.datasets.conflicts import conflicts
 from flywheel.datasets.mix import Mix, Row, select
 from flywheel.datasets.poisoning import Suspicion, suspicions
@@ -61,7 +61,7 @@ def build(shop: Workshop, week: str) -> Build:
     computed = refresh(shop, week)
     rows = read_candidates(shop, week)
     _hold_out(shop, rows, week)
-    registry = read_registry(lake, workflow)
+    registry = Registry(read_registry(lake, workflow))
     held_out = lake.read_columns("held_out", ("row_id",), workflow=workflow)["row_id"]
 
     whole: dict[str, dict[str, Any]] = {}  # what the leak search read is not read again

@@ -26,7 +26,7 @@ SETTINGS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(CANDIDATE, max_size=25), SETTINGS, st.sets(st.sampled_from("abcdefghijkl"), max_size=3), st.randoms())
 def test_read_is_kept_plus_left_out_whatever_comes_in(rows: list[dict], rules: Datasets, leaking: set[str], shuffled):
     rows = [

@@ -108,7 +108,7 @@ def withdrawn(shop: Workshop, kind: str, value: str) -> int:
     return withdraw(shop.lake, shop.pack.name, kind, value, by="Dana", reason="asked to")
 
 
-@pytest.mark.parametrize("kind", ["principal_ref", "batch_version", "source_id", "annotator", "trace_id"])
+@pytest.mark.parametrize("kind", ["principal_ref", "batch_version", "source_id"])
 def test_a_withdrawal_leaves_every_later_build_as_if_the_source_had_never_been(
     pack: Pack, renderer: Renderer, lake: Lake, kind: str
 ):
@@ -123,13 +123,7 @@ def test_a_withdrawal_leaves_every_later_build_as_if_the_source_had_never_been(
     assert len(made.sft) > len(clean)
     lake.replace_partition("sft_dataset", made.sft, workflow=pack.name, week=WEEKS[0])
     lake.replace_partition("checkpoint", [empty_row("checkpoint", adapter_id="a1")], workflow=pack.name, week=WEEKS[0])
-    value = {
-        "principal_ref": "p-bad",
-        "batch_version": "b-bad",
-        "source_id": "c-bad",
-        "annotator": "bad",
-        "trace_id": "t-bad",
-    }[kind]
+    value = {"principal_ref": "p-bad", "batch_version": "b-bad", "source_id": "c-bad"}[kind]
     assert withdrawn(shop, kind, value) == withdrawn(shop, kind, value) == len(poisoned)
     (found,) = tainted(lake, pack.name, kind, value)
     assert (found.adapter_id, found.rows, found.serving) == ("a1", len(poisoned), False)
