@@ -80,8 +80,15 @@ class Exercises(_Strict):
     tools: list[str]
 
 
+class Origin(_Strict):
+    """The production run a case was made from: it and all conversations of its near-duplicate group never train."""
+
+    trace_id: str
+    conversations: list[str]
+
+
 class Case(_Strict):
-    """One frozen case: `messages` is the history without the system prompt."""
+    """One frozen case: `messages` is the history without the system prompt; `origin` names a promoted case's run."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,79}$")
     cluster: str = Field(min_length=1)
@@ -89,6 +96,7 @@ class Case(_Strict):
     exercises: Exercises
     messages: list[dict[str, Any]] = Field(min_length=1)
     expectation: Annotated[CallExpectation | ReplyExpectation | EpisodeExpectation, Field(discriminator="kind")]
+    origin: Origin | None = None
 
 
 def load_cases(folder: Path, tools: list[dict[str, Any]]) -> list[Case]:
@@ -97,6 +105,7 @@ def load_cases(folder: Path, tools: list[dict[str, Any]]) -> list[Case]:
     Raises FlywheelError naming file, line and remedy for the first case that is wrong.
     """
     cases: dict[str, Case] = {}
+    asked: dict[str, Case] = {}
     for file in sorted(folder.glob("*.jsonl")):
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
             if not line.strip():
@@ -107,7 +116,20 @@ def load_cases(folder: Path, tools: list[dict[str, Any]]) -> list[Case]:
                 remedy = "give one of them another id"
                 raise FlywheelError(f"case id {case.id!r} stands twice", where=f"{file}:{number}", remedy=remedy)
             cases[case.id] = case
+            _refuse_twin(case, asked, f"{file}:{number}")
     return [cases[key] for key in sorted(cases)]
+
+
+def _refuse_twin(case: Case, asked: dict[str, Case], where: str) -> None:
+    """Refuse the same history with the same expectation under two clusters: statistics would count one answer as two.
+
+    Inside one cluster it is allowed; there cases are not taken to be independent.
+    """
+    content = sha256_of(case.model_dump(mode="json", include={"messages", "expectation"}))
+    other = asked.setdefault(content, case)
+    if other.cluster != case.cluster:
+        raise FlywheelError(f"case {case.id!r} asks and expects what case {other.id!r} of another cluster does", where=where,
+                            remedy="remove one of the two, or put both into one cluster")  # fmt: skip
 
 
 def _parse(line: str, where: str) -> Case:
@@ -143,4 +165,4 @@ def coverage(cases: Sequence[Case]) -> list[str]:
 
 def benchmark_version(cases: Sequence[Case], tools_sha256: str) -> str:
     """Hash of all cases and the tools they run on, 16 hex digits."""
-    return sha256_of([tools_sha256, [case.model_dump(mode="json") for case in cases]])[:16]
+    return sha256_of([tools_sha256, [case.model_dump(mode="json", exclude={"origin"}) for case in cases]])[:16]

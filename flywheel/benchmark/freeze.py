@@ -6,12 +6,16 @@ from typing import Any
 import polars as pl
 
 from flywheel.benchmark.cases import Case
+from flywheel.benchmark.fingerprints import FINGERPRINT_VERSION, fingerprints
 from flywheel.errors import FlywheelError
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 
 
-def frozen_row(case: Case, tools_sha256: str) -> dict[str, Any]:
-    """A case as a BENCHMARK row without partition columns."""
+def frozen_row(case: Case, tools_sha256: str, vocabulary: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """A case with its fingerprints as a BENCHMARK row without partition columns.
+
+    `vocabulary` are the words of the tools (`fingerprints.tool_vocabulary`).
+    """
     content = case.model_dump(mode="json", exclude_none=True)
     return {
         "case_id": case.id,
@@ -20,7 +24,42 @@ def frozen_row(case: Case, tools_sha256: str) -> dict[str, Any]:
         "content_sha256": sha256_of(content),
         "tools_sha256": tools_sha256,
         "case": canonical_json(content),
+        "origin_trace_id": case.origin.trace_id if case.origin else None,
+        "retired": False,
+        **{name: value for name, value in fingerprints(case, vocabulary).items() if name != "case_id"},
     }
+
+
+def frozen_and_retired(
+    frozen: pl.DataFrame, rows: list[dict[str, Any]], vocabulary: frozenset[str] = frozenset()
+) -> pl.DataFrame:
+    """The whole table after a freeze: every case ever frozen, byte for byte, and the new ones.
+
+    A case that the pack no longer lists is retired: it is not evaluated any more, and its fingerprints bar training for ever. Marks of
+    an older fingerprint version are computed anew from the case; the search compares marks of one version only.
+    """
+    frozen = _marked_anew(frozen, vocabulary)
+    known, listed = set(frozen["case_id"]), {row["case_id"] for row in rows}
+    added = [row for row in rows if row["case_id"] not in known]
+    schema = {name: kind for name, kind in frozen.schema.items() if name != "workflow"}
+    fresh = pl.DataFrame(added, schema=schema, orient="row") if added else pl.DataFrame(schema=schema)
+    whole = pl.concat([frozen.select(list(schema)), fresh])
+    return whole.with_columns(retired=~pl.col("case_id").is_in(sorted(listed))).sort("case_id")
+
+
+def _marked_anew(frozen: pl.DataFrame, vocabulary: frozenset[str]) -> pl.DataFrame:
+    old = frozen.filter(pl.col("fingerprint_version") != FINGERPRINT_VERSION)
+    if not old.height:
+        return frozen
+    cases = {row["case_id"]: Case.model_validate_json(row["case"]) for row in old.iter_rows(named=True)}
+    anew = [{**row, **fingerprints(cases[row["case_id"]], vocabulary)} for row in old.iter_rows(named=True)]
+    kept = frozen.filter(pl.col("fingerprint_version") == FINGERPRINT_VERSION)
+    return pl.concat([kept, pl.DataFrame(anew, schema=frozen.schema, orient="row")])
+
+
+def active(frozen: pl.DataFrame) -> list[Case]:
+    """The cases that evaluate today: all of the `benchmark` table that are not retired, by id."""
+    return [Case.model_validate_json(case) for case in frozen.filter(~pl.col("retired")).sort("case_id")["case"]]
 
 
 def refuse_changed_cases(frozen: pl.DataFrame, rows: Iterable[dict[str, Any]]) -> None:

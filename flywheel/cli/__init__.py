@@ -26,4 +26,15 @@ app = _Application(
     pretty_exceptions_enable=False,
 )
 
-from flywheel.cli import batch, demonstration, operations, run, traces, workbench, workflows  # noqa: E402, F401  (they register their commands)
+from flywheel.cli import (  # noqa: E402, F401  (they register their commands)
+    batch,
+    benchmark,
+    dataset,
+    demonstration,
+    lineage,
+    operations,
+    run,
+    traces,
+    workbench,
+    workflows,
+)

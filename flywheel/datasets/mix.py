@@ -1,97 +1,173 @@
-"""The week's supervised mix: steps to rows, one row a history, nothing near the benchmark, nothing too long.
+"""The week's supervised mix: which candidate steps train, and why each of the others does not.
 
-Every step that is left out is counted under its reason; `read = kept + left out` holds.
+candidates -> withdrawn, kept out -> repeats -> conflicts -> caps and budget, newest first and cluster by cluster -> leaks -> rows
+
+Every step that is left out is counted under its reason; `read = kept + left out` holds. The order of the candidates never matters.
 """
 
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import cache
 from typing import Any, NamedTuple
 
-import polars as pl
+from flywheel.benchmark.leaks import Leak
+from flywheel.datasets.conflicts import contested
+from flywheel.datasets.ration import Ration
+from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
+from flywheel.workflows.pack import Datasets
 
-from flywheel.benchmark.fingerprints import Leak, LeakCandidate, find_leaks
-from flywheel.chat.render import Renderer
-from flywheel.datasets.steps import Step, user_text
-from flywheel.toolcalls.arguments import canonical_json, sha256_of
+Row = Mapping[str, Any]
+FindLeaks = Callable[[Sequence[Row]], list[Leak]]
+# A step is one of these first; only then does anything else count.
+_SOURCES = ("correction", "demonstration", "verified", "replay")
 
 
 class Mix(NamedTuple):
-    """Supervised rows and what was left out.
+    """The rows of a week and the account of the rest.
 
     Attributes:
-        rows: SFT_DATASET rows without partition columns.
-        left_out: reason -> number of steps: repeated, other_answer, benchmark, too_long.
-        leaks: the steps that touched the benchmark.
+        kept: candidates that train, by row_id, in that order.
+        left_out: (candidate, reason, detail) of every other one.
+        counts: source -> [candidates, kept].
+        notes: sentences: caps that were off, sources that were missing.
     """
 
-    rows: list[dict[str, Any]]
-    left_out: dict[str, int]
-    leaks: list[Leak]
+    kept: list[Row]
+    left_out: list[tuple[Row, str, str]]
+    counts: dict[str, list[int]]
+    notes: list[str]
+
+    def reasons(self) -> dict[str, int]:
+        """Reason -> number of steps left out."""
+        return dict(sorted(Counter(reason for _, reason, _ in self.left_out).items()))
 
 
-def supervised_mix(steps: Sequence[Step], registry: pl.DataFrame, renderer: Renderer, *, max_prompt_tokens: int) -> Mix:
-    """All steps so far as rows, newest corrections first when two answers to one history disagree.
+def select(
+    candidates: Sequence[Row], find_leaks: FindLeaks, settings: Datasets, *, week: str, withdrawn: Mapping[str, set[str]] | None = None,
+    held_out: frozenset[str] = frozenset(),
+) -> Mix:  # fmt: skip
+    """Choose the week's rows.
 
-    `registry` is the benchmark's fingerprint table; a step in its neighbourhood is barred, in this and any later week.
+    Args:
+        candidates: TRAINING_STEPS rows with near_duplicate_group, and week (that of their partition).
+        find_leaks: the leaks among some candidates, by row_id.
+        withdrawn: column -> values that may not train any more.
+        held_out: row ids of the held-out split: a leak to one of them counts as `held_out`.
     """
-    left_out: Counter[str] = Counter(repeated=0, other_answer=0, benchmark=0, too_long=0)
-    leaks = {
-        leak.row_id: leak for leak in find_leaks(registry, [candidate(number, s) for number, s in enumerate(steps)])
-    }
-    rows: dict[str, dict[str, Any]] = {}
-    answers: dict[str, str] = {}
-    newest_first = sorted(enumerate(steps), key=lambda pair: (pair[1].from_week or "", -pair[0]), reverse=True)
-    for number, step in newest_first:
-        row = _row(step, renderer)
-        history_id = sha256_of([row["tools_sha256"], step.history])
-        if str(number) in leaks:
-            left_out["benchmark"] += 1
-        elif row["prompt_tokens"] > max_prompt_tokens:
-            left_out["too_long"] += 1
-        elif row["row_id"] in rows:
-            left_out["repeated"] += 1
-        elif history_id in answers:
-            left_out["other_answer"] += 1
+    left_out: list[tuple[Row, str, str]] = []
+    ordered = sorted(candidates, key=_newest_first)
+    able = list(_able(ordered, withdrawn or {}, left_out))
+    once = list(_once(able, left_out))
+    contradicted = contested(once)
+    left_out += [
+        (row, "conflict", "answered differently elsewhere") for row in once if row["context_id"] in contradicted
+    ]
+    settled = [row for row in once if row["context_id"] not in contradicted]
+    ration = Ration(settled, settings)
+    kept = _rationed(_ranked(settled, settings, week), ration, find_leaks, held_out, left_out)
+    before, after = (Counter(row["source"] for row in rows) for rows in (candidates, kept))
+    counts = {source: [before[source], after[source]] for source in _SOURCES}
+    return Mix(sorted(kept, key=lambda row: row["row_id"]), left_out, counts, ration.notes)
+
+
+@cache
+def _day(week: str) -> int:
+    return date.fromisoformat(week).toordinal()
+
+
+def _newest_first(row: Row) -> tuple[Any, ...]:
+    """Newest week first, then by id: whose provenance a repeated row carries."""
+    age = -_day(row["week"])
+    return (_SOURCES.index(row["source"]), age, row["source_id"], row["message_index"])
+
+
+def _able(
+    rows: Sequence[Row], withdrawn: Mapping[str, set[str]], left_out: list[tuple[Row, str, str]]
+) -> Iterator[Row]:
+    for row in rows:
+        column = next((name for name, values in withdrawn.items() if row[name] in values), None)
+        if column is not None:
+            left_out.append((row, "withdrawn", f"{column} {row[column]}"))
+        elif row["kept_out"]:
+            left_out.append((row, row["kept_out"], row["detail"]))
         else:
-            rows[row["row_id"]] = row
-            answers[history_id] = row["row_id"]
-    return Mix([rows[key] for key in sorted(rows)], dict(left_out), list(leaks.values()))
+            yield row
 
 
-def candidate(number: int, step: Step) -> LeakCandidate:
-    """A step as the leak search wants it."""
-    return LeakCandidate(str(number), step.conversation_id, user_text(step.history))
+def _once(rows: Sequence[Row], left_out: list[tuple[Row, str, str]]) -> Iterator[Row]:
+    """Leave repeats out: the same row, or near-duplicate requests whose context and answer are otherwise the same.
+
+    Steps of one run share the user's words and differ in calls and results: they are different rows.
+    """
+    seen: dict[Any, str] = {}
+    for row in rows:
+        marks = (row["row_id"], (row["near_duplicate_group"], row["shape_id"]))
+        earlier = next((seen[mark] for mark in marks if mark in seen), None)
+        if earlier is None:
+            seen.update(dict.fromkeys(marks, row["row_id"]))
+            yield row
+        else:
+            left_out.append((row, "repeated", f"row {earlier}"))
 
 
-def leaks_in(rows: pl.DataFrame, registry: pl.DataFrame) -> list[Leak]:
-    """Rows of a written dataset (SFT or preference) that touch the benchmark: the proof that there are none."""
-    return find_leaks(
-        registry,
-        [
-            LeakCandidate(row["row_id"], row["conversation_id"], user_text(json.loads(row["messages"])))
-            for row in rows.iter_rows(named=True)
-        ],
-    )
+def _ranked(rows: Sequence[Row], settings: Datasets, week: str) -> list[list[Row]]:
+    """Units in the order they are taken: the newest of each failure cluster first, a trajectory as a whole.
+
+    The place inside its cluster is weighed by age: after one half-life a correction counts like one twice as far down.
+    """
+    units: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        whole = row["source_id"] if row["remedy"] == "trajectory" else row["row_id"]
+        units.setdefault((row["source"], whole), []).append(row)
+    today = _day(week)
+    clusters: dict[Any, list[tuple[int, str, list[Row]]]] = {}
+    for unit in units.values():
+        first = unit[0]
+        dated = first["week"] if first["week"] != BEFORE_ALL_WEEKS else week
+        age = max(0, today - _day(dated)) // 7
+        spread = first["row_id"]  # a hash: as good as a draw, and the same in every build
+        clusters.setdefault((first["source"], first["failure_cluster"] or first["tool"]), []).append(
+            (age, spread, unit)
+        )
+    ranked: list[tuple[int, float, str, list[Row]]] = []
+    for (source, _), members in clusters.items():
+        for place, (age, spread, unit) in enumerate(sorted(members, key=lambda member: member[:2]), 1):
+            weight = 2.0 ** min(64.0, age / settings.half_life_weeks)
+            ranked.append((_SOURCES.index(source), place * weight, spread, unit))
+    return [unit for *_, unit in sorted(ranked, key=lambda entry: entry[:3])]
 
 
-def _row(step: Step, renderer: Renderer) -> dict[str, Any]:
-    rendered = renderer.step(step.history, step.target, step.tools)
-    return {
-        "row_id": sha256_of([step.tools, step.history, step.target])[:16],
-        "source": step.source,
-        "source_id": step.source_id,
-        "from_week": step.from_week,
-        "conversation_id": step.conversation_id,
-        "failure_cluster": step.failure_cluster,
-        "message_index": step.message_index,
-        "tools": canonical_json(step.tools),
-        "tools_sha256": sha256_of(step.tools),
-        "messages": canonical_json(step.history),
-        "target": canonical_json(step.target),
-        "prompt_tokens": len(rendered.prompt_ids),
-        "target_tokens": len(rendered.target_ids),
-        "verified_by": step.verified_by,
-        "annotator_kind": step.annotator_kind,
-        "qa_mode": step.qa_mode,
-    }
+def _rationed(
+    units: Sequence[list[Row]], ration: Ration, find_leaks: FindLeaks, held_out: frozenset[str], left_out: list[tuple[Row, str, str]]
+) -> list[Row]:  # fmt: skip
+    """Take units while rations last; leaks are searched among what would be taken, so that the budget bounds the work.
+
+    What leaks gives its place back, so another round takes the next ones.
+    """
+    kept: list[Row] = []
+    waiting = list(units)
+    barred: set[str] = set()
+    while waiting:
+        taken, refused = [], []
+        for unit in waiting:
+            reason = ration.refuses(unit)
+            if reason is None:
+                ration.take(unit)
+                taken.append(unit)
+            else:
+                refused.append((unit, reason))
+        leaks = {leak.row_id: leak for leak in find_leaks([row for unit in taken for row in unit])}
+        for row in (row for unit in taken for row in unit):
+            if leak := leaks.get(row["row_id"]):
+                ration.give_back(row)
+                barred.add(row["row_id"])
+                reason = "held_out" if leak.case_id in held_out else "benchmark"
+                left_out.append((row, reason, f"case {leak.case_id} ({leak.kind}, {leak.similarity:.2f})"))
+            else:
+                kept.append(row)
+        if not leaks or not refused:
+            left_out += [(row, reason, "") for unit, reason in refused for row in unit]
+            return kept
+        waiting = [unit for unit, _ in refused]
+    return kept

@@ -1,59 +1,35 @@
 """Preference pairs: the corrected step over the model's own wrong one, after the same history.
 
-One pair a correction, on the first wrong step only: tool outputs and user turns never enter a log-probability.
+One pair a correction, on the first wrong step only: tool outputs and user turns never enter a log-probability. A pair stands where its
+supervised row stands: what the benchmark, a conflict or a cap keeps out of the one is out of the other.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flywheel.chat.render import Renderer
-from flywheel.toolcalls.arguments import canonical_json, sha256_of
+from flywheel.toolcalls.arguments import sha256_of
+
+_CARRIED = ("source_id", "trace_id", "principal_ref", "conversation_id", "bucket", "failure_cluster", "tools", "tools_sha256", "messages",
+            "rejected", "prompt_tokens", "rejected_tokens", "verified_by", "annotator_kind", "qa_mode")  # fmt: skip
 
 
-def preference_rows(
-    corrections: Iterable[dict[str, Any]], kept_sources: set[str], renderer: Renderer, *, max_prompt_tokens: int
-) -> list[dict[str, Any]]:
-    """PREFERENCE_DATASET rows without partition columns.
-
-    Args:
-        corrections: `corrected_traces` rows, oldest week first.
-        kept_sources: correction ids with at least one row in the supervised mix: what the benchmark bars there is barred
-            here as well.
-    """
+def preference_rows(kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """PREFERENCE_DATASET rows without partition columns, from the TRAINING_STEPS rows that a mix kept."""
     rows: dict[str, dict[str, Any]] = {}
-    for correction in corrections:
-        if correction["correction_id"] not in kept_sources:
-            continue
-        row = _pair(correction, renderer)
-        if row["chosen"] != row["rejected"] and row["prompt_tokens"] <= max_prompt_tokens:
+    for step in kept:
+        if step["pair"] and step["rejected"] is not None:
+            row = _pair(step)
             rows[row["row_id"]] = row
     return [rows[key] for key in sorted(rows)]
 
 
-def _pair(correction: dict[str, Any], renderer: Renderer) -> dict[str, Any]:
-    messages = json.loads(correction["messages"])
-    tools = json.loads(correction["tools"])
-    rejected = json.loads(correction["rejected_message"])
-    index = correction["first_bad_message_index"]
-    history, chosen = messages[:index], messages[index]
-    chosen_step = renderer.step(history, chosen, tools)
-    rejected_step = renderer.step(history, rejected, tools)
+def _pair(step: Mapping[str, Any]) -> dict[str, Any]:
+    parts = [json.loads(step[name]) for name in ("tools", "messages", "target", "rejected")]
     return {
-        "row_id": sha256_of([tools, history, chosen, rejected])[:16],
-        "source_id": correction["correction_id"],
-        "from_week": correction["week"],
-        "conversation_id": correction["conversation_id"],
-        "failure_cluster": correction["failure_cluster"],
-        "tools": canonical_json(tools),
-        "tools_sha256": sha256_of(tools),
-        "messages": canonical_json(history),
-        "chosen": canonical_json(chosen),
-        "rejected": canonical_json(rejected),
-        "prompt_tokens": len(chosen_step.prompt_ids),
-        "chosen_tokens": len(chosen_step.target_ids),
-        "rejected_tokens": len(rejected_step.target_ids),
-        "verified_by": correction["verified_by"],
-        "annotator_kind": correction["annotator_kind"],
-        "qa_mode": correction["qa_mode"],
+        **{name: step[name] for name in _CARRIED},
+        "row_id": sha256_of(parts)[:16],
+        "from_week": step["week"],
+        "chosen": step["target"],
+        "chosen_tokens": step["target_tokens"],
     }

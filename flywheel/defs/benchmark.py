@@ -4,10 +4,10 @@ import dagster as dg
 import polars as pl
 
 from flywheel.benchmark.cases import REQUIRED_CATEGORIES, coverage, load_cases
-from flywheel.benchmark.fingerprints import fingerprints
-from flywheel.benchmark.freeze import frozen_row, refuse_changed_cases
+from flywheel.benchmark.fingerprints import FINGERPRINT_VERSION, tool_vocabulary
+from flywheel.benchmark.freeze import frozen_and_retired, frozen_row, refuse_changed_cases
 from flywheel.datasets.demonstrations import read_demonstrations
-from flywheel.defs.metadata import asset_options, markdown_table
+from flywheel.defs.metadata import asset_options
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, passed
 from flywheel.partitions import workflows
@@ -17,29 +17,31 @@ from flywheel.partitions import workflows
 def benchmark(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """Frozen cases of the pack: versioned, append-only, with their fingerprints registered so that they never train.
 
-    Grain: one case. A case that changed after freezing is refused: supersede it under a new id.
+    Grain: one case. A case that changed after freezing is refused: supersede it under a new id. One that the pack no longer lists is
+    retired: not evaluated any more, still barred.
     """
     stage = Stage.begin(context, house, "benchmark", "1")
     pack = house.pack(stage.workflow)
     cases = load_cases(pack.folder / "benchmark", pack.tools)
-    known = stage.read_or_empty("benchmark", by_workflow=True)
-    rows = [frozen_row(case, pack.tools_sha256) for case in cases]
+    known = stage.lake.read_weeks("benchmark", workflow=stage.workflow)
+    vocabulary = tool_vocabulary(pack.tools)
+    rows = [frozen_row(case, pack.tools_sha256, vocabulary) for case in cases]
     refuse_changed_cases(known, rows)
-    registered = [fingerprint for case in cases for fingerprint in fingerprints(case)]
-    stage.lake.append_new("benchmark_fingerprints", registered, workflow=stage.workflow, run_id=context.run_id)
-    added = stage.lake.append_new("benchmark", rows, workflow=stage.workflow, run_id=context.run_id)
-    frozen = stage.read("benchmark", by_workflow=True)
+    settings = {"cases": sorted(row["content_sha256"] for row in rows), "fingerprints": FINGERPRINT_VERSION}
+    if done := stage.unchanged(settings):
+        return done
+    frozen = frozen_and_retired(known, rows, vocabulary)
     by_category = (
-        frozen.group_by("category").agg(cases=pl.len(), clusters=pl.col("case_cluster").n_unique()).sort("category")
+        frozen.group_by("category")
+        .agg(cases=pl.len(), retired=pl.col("retired").sum(), clusters=pl.col("case_cluster").n_unique())
+        .sort("category")
     )
-    return dg.MaterializeResult(
-        metadata={
-            **stage.facts(),
-            "cases_added": added,
-            "missing_categories": ", ".join(coverage(cases)) or "none",
-            "preview": markdown_table(by_category.to_dicts()),
-        }
-    )
+    facts = {
+        "cases_added": frozen.height - known.height,
+        "cases_retired": int(frozen["retired"].sum()),
+        "missing_categories": ", ".join(coverage(cases)) or "none",
+    }
+    return stage.write(frozen, settings, preview=by_category.to_dicts(), metadata=facts)
 
 
 @dg.asset_check(asset="benchmark", partitions_def=workflows)

@@ -5,7 +5,8 @@ import json
 import dagster as dg
 import polars as pl
 
-from flywheel.benchmark.cases import Case, benchmark_version
+from flywheel.benchmark.cases import benchmark_version
+from flywheel.benchmark.freeze import active
 from flywheel.chat.render import Renderer
 from flywheel.defs.metadata import asset_options
 from flywheel.defs.resources import House
@@ -52,7 +53,7 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
         return done
     if not trained.height:
         return stage.write([], decisive, metadata={"note": "banked week: there is no new checkpoint to evaluate"})
-    cases = [Case.model_validate_json(case) for case in frozen["case"]]
+    cases = active(frozen)
     benchmark = Benchmark(cases, benchmark_version(cases, pack.tools_sha256), pack)
     candidate = trained["adapter_id"][0]
     session = evaluate(
@@ -96,7 +97,7 @@ def both_arms_ran_the_same_cases(context: dg.AssetCheckExecutionContext, house: 
     """Candidate and incumbent have a row for every frozen case, none missing and none extra."""
     workflow, week = partition_of(context.partition_key)
     rows = house.lake().read_partition("eval_results", workflow=workflow, week=week)
-    frozen = set(house.lake().read_partition("benchmark", workflow=workflow)["case_id"])
+    frozen = {case.id for case in active(house.lake().read_partition("benchmark", workflow=workflow))}
     if not rows.height:
         return passed(True, "banked week: nothing was evaluated")
     seen = {arm: set(rows.filter(arm=arm)["case_id"]) for arm in (CANDIDATE, INCUMBENT)}

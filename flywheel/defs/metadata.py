@@ -36,6 +36,17 @@ def asset_options(table: str, group: str, *kinds: str, heavy: bool = False) -> d
     }
 
 
+def column_lineage(sources: Mapping[str, Mapping[str, str]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Which columns of which asset each column comes from: upstream asset -> column here -> column there."""
+    here = set(rows[0]) if rows else {name for columns in sources.values() for name in columns}
+    deps: dict[str, list[dg.TableColumnDep]] = {}
+    for asset, columns in sources.items():
+        for name, there in columns.items():
+            if name in here:
+                deps.setdefault(name, []).append(dg.TableColumnDep(asset_key=dg.AssetKey(asset), column_name=there))
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)}
+
+
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
     """The first rows as a small markdown table; long cells are cut, control characters and pipes made harmless."""
     if not rows:

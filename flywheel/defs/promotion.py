@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from flywheel.benchmark.cases import Case
+from flywheel.benchmark.freeze import active
 from flywheel.defs.metadata import asset_options
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
@@ -40,7 +40,7 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     stage = Stage.begin(context, house, "promotion", "1")
     pack = house.pack(stage.workflow)
     results, corrections = stage.read("eval_results"), stage.read("corrected_traces")
-    cases = [Case.model_validate_json(case) for case in stage.read("benchmark", by_workflow=True)["case"]]
+    cases = active(stage.read("benchmark", by_workflow=True))
     log = stage.lake.read_weeks("promotion_log", workflow=stage.workflow)
     incumbent = serving(log, before_week=stage.weekly)
     decisive = {"gate": pack.settings.gate.model_dump(), "release": pack.settings.release, "incumbent": incumbent}

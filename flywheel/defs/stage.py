@@ -92,6 +92,14 @@ class Stage:
             self.versions[f"{table}/..{self.week}"] = version
         return frame
 
+    def note_weeks(self, table: str) -> None:
+        """Record all weeks of a table up to this one as input, by their content, without reading a row."""
+        known = self.lake.all_lineage(workflow=self.workflow, tables=[table]).filter(pl.col("week") <= self.weekly)
+        self.contents[f"{table}/..{self.week}"] = sha256_of(sorted(known.select("week", "content_sha256").rows()))
+        version = self.lake.version(table)
+        if version is not None:
+            self.versions[f"{table}/..{self.week}"] = version
+
     def fingerprint(self, settings: Mapping[str, Any]) -> str:
         """Hash of everything that decides the output: code version, settings and the content of all inputs read."""
         return sha256_of([self.table, self.code_version, dict(settings), dict(sorted(self.contents.items()))])

@@ -2,11 +2,10 @@
 
 import dagster as dg
 
-from flywheel.datasets.mix import leaks_in
+from flywheel.benchmark.leaks import leaks_in, read_registry, refuse_leaks
 from flywheel.defs.metadata import asset_options
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
-from flywheel.errors import FlywheelError
 from flywheel.partitions import week_by_workflow
 from flywheel.training.stage import checkpoint_row, child_environment, prepare, read_result
 
@@ -29,10 +28,12 @@ def checkpoint(
     pack, settings = house.pack(stage.workflow), house.settings()
     sft, preference = (stage.read(name) for name in _INPUTS)
     accepted = stage.read("corrected_traces").height
-    leaks = leaks_in(sft, stage.read("benchmark_fingerprints", by_workflow=True))
-    if leaks:
-        raise FlywheelError(f"{len(leaks)} training rows touch the benchmark: {leaks[0]}", where="sft_dataset",
-                            remedy="rematerialize sft_dataset, which bars them; never edit its rows")  # fmt: skip
+    stage.read(
+        "benchmark", by_workflow=True
+    )  # recorded as an input: a case frozen since the build must stop the training
+    registry = read_registry(stage.lake, stage.workflow)
+    for name, rows in zip(_INPUTS, (sft, preference), strict=True):
+        refuse_leaks(leaks_in(rows, registry), name)
     base, renderer = house.base_model(pack), house.renderer(pack)
     decisive = {
         **pack.settings.training.model_dump(), "learn_when": pack.settings.learn_when.model_dump(),

@@ -105,9 +105,20 @@ PROMOTION_LOG = by_workflow(
     ("decided_at", Time, "When, UTC."),
 )
 
+FINGERPRINTS = (
+    ("fingerprint_version", pl.String, "Version of the fingerprints and of the MinHash constants behind the bands."),
+    ("user_text", pl.String, "What the customer says, one line a message: candidates are confirmed on it."),
+    ("conversations", Json, "JSON list of conversation ids that never train."),
+    ("exact", pl.String, "Hash of the text with ids and numbers masked; empty for an empty text."),
+    ("shingles", Json, "JSON list of hashes of its masked word 3-grams."),
+    ("bands", Json, "JSON list of its MinHash band keys."),
+    ("user_ngrams", Json, "JSON list of hashes of its word 8-grams."),
+    ("call_ngrams", Json, "JSON list of hashes of the word 8-grams of its canonical (tool, arguments)."),
+)
+
 BENCHMARK = by_workflow(
     "benchmark",
-    "One frozen case; versioned, append-only.",
+    "One frozen case with its fingerprints, one commit; versioned, append-only. Retired cases stay, and stay barred.",
     ("case_id",),
     ("case_id", pl.String, "Id from the pack."),
     ("case_cluster", pl.String, "Cluster for statistics."),
@@ -115,16 +126,26 @@ BENCHMARK = by_workflow(
     ("content_sha256", pl.String, "Hash of the case; a frozen case never changes."),
     ("tools_sha256", pl.String, "Hash of the tools it was frozen with."),
     ("case", Json, "JSON of the whole case."),
+    ("origin_trace_id", pl.String, "Production run the case was promoted from; null for a written case."),
+    ("retired", pl.Boolean, "The pack no longer lists it: not evaluated any more, still barred from training."),
+    *FINGERPRINTS,
 )
 
-BENCHMARK_FINGERPRINTS = by_workflow(
-    "benchmark_fingerprints",
-    "Append-only registry of what must never train: exact, shingle and conversation fingerprints of every case ever frozen.",
-    ("fingerprint_id",),
-    ("fingerprint_id", pl.String, "Hash of case, kind and value."),
-    ("case_id", pl.String, "Case it protects."),
-    ("kind", pl.String, "exact, shingles or conversation."),
-    ("value", pl.String, "Hash, JSON list of shingle hashes, or conversation id."),
+HELD_OUT = by_workflow(
+    "held_out",
+    "One training step held out of every dataset for ever, with its fingerprints; append-only.",
+    ("row_id",),
+    ("row_id", pl.String, "Hash of tools, history and target."),
+    ("source_id", pl.String, "Correction it comes from."),
+    ("held_out_week", pl.String, "Week whose build held it out."),
+    ("conversation_id", pl.String, "Conversation it comes from."),
+    ("principal_ref", pl.String, "Pseudonym of the person served; null where unknown."),
+    ("near_duplicate_group", pl.String, "Group that was held out as a whole."),
+    ("stratum", pl.String, "Failure bucket and tool it stands for."),
+    ("tools", Json, "JSON list of tools."),
+    ("messages", Json, "JSON list: the history."),
+    ("target", Json, "JSON of the assistant message."),
+    *FINGERPRINTS,
 )
 
 WEEKLY_REPORT = weekly(

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 def run_benchmarks(settings: Settings) -> bool:
     """Run all, print the table, write bench.json; whether every target was met."""
-    rows = [definitions_import(), *ingest(), *training(settings)]
+    rows = [definitions_import(), *ingest(), *datasets(), *training(settings)]
     table = Table(title="make bench")
     for name in ("name", "value", "unit", "baseline", "ratio", "target", "ok"):
         table.add_column(name, justify="left" if name in ("name", "unit") else "right")
@@ -63,6 +63,17 @@ def ingest() -> list[Row]:
     ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=environment)
     if ended.returncode:
         raise FlywheelError("the ingest benchmark failed", remedy=f"run it by hand: {' '.join(command[1:])}")
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
+def datasets() -> list[Row]:
+    """Near-duplicate search and a year's growth, from a child on one thread."""
+    command = [sys.executable, "-m", "flywheel.operations.bench_datasets"]
+    ended = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, text=True, env={**os.environ, "POLARS_MAX_THREADS": "1"}
+    )
+    if ended.returncode:
+        raise FlywheelError("the datasets benchmark failed", remedy=f"run it by hand: {' '.join(command[1:])}")
     return json.loads(ended.stdout.strip().splitlines()[-1])
 
 

@@ -84,6 +84,8 @@ def _theirs(frame: pl.DataFrame, principal_ref: str, wanted: dict[str, set[str]]
     for column in _IDS:
         if column in frame.columns and wanted[column]:
             hit |= frame[column].is_in(sorted(wanted[column])).fill_null(False)
+    if "origin_trace_id" in frame.columns and wanted["trace_id"]:  # a case promoted from their run
+        hit |= frame["origin_trace_id"].is_in(sorted(wanted["trace_id"])).fill_null(False)
     for column in ("line", "detail", "evidence", "example"):
         if column in frame.columns:
             hit |= frame[column].str.contains(principal_ref, literal=True).fill_null(False)

@@ -76,16 +76,18 @@ def banded_groups(
     )
     parent = same.astype(np.int64)
     distinct = ordered.filter(pl.Series(parent == np.arange(ordered.height)) & pl.col("bands").is_not_null())
-    pairs = _candidates(distinct)
+    rows = distinct["row"].to_numpy()
+    keys = distinct["bands"].explode().to_numpy().reshape(len(rows), -1) if len(rows) else np.zeros((0, 0), np.int32)
+    pairs = candidates(rows, keys)
     texts = distinct.filter(pl.col("row").is_in(pl.concat([pairs["one"], pairs["other"]]).unique().implode()))
     words = requests(texts["trace_id"].to_list()) if texts.height else {}
     by_row = {row: words[key] for row, key in zip(texts["row"], texts["trace_id"], strict=True)}
-    roots = _roots(parent, _linked(pairs, by_row, threshold))
+    roots = _roots(parent, linked(pairs, by_row, threshold))
     ids = ordered["trace_id"]
     return pl.DataFrame({"trace_id": ids, "near_duplicate_group": ids.gather(pl.Series(roots, dtype=pl.UInt32))})
 
 
-def _linked(pairs: pl.DataFrame, texts: Mapping[int, str], threshold: float) -> Iterator[tuple[int, int]]:
+def linked(pairs: pl.DataFrame, texts: Mapping[int, str], threshold: float) -> Iterator[tuple[int, int]]:
     """The pairs that are near, some thousand at a time: the word n-grams of all candidates of a week would fill the memory."""
     for part in pairs.iter_slices(PAIRS_AT_ONCE):
         rows = part.rows()
@@ -100,12 +102,10 @@ def _word_tuples(text: str) -> set[Any]:
     return set(zip(*parts, strict=False)) or {tuple(words)}
 
 
-def _candidates(distinct: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of rows that share a band key: each with the first and with the one before it."""
-    if not distinct.height:
+def candidates(rows: np.ndarray, keys: np.ndarray) -> pl.DataFrame:
+    """Pairs (one, other) of ascending `rows` that share a key in a column of `keys`: each with the first and the one before it."""
+    if not len(rows):
         return pl.DataFrame(schema={"one": pl.UInt32, "other": pl.UInt32})
-    rows = distinct["row"].to_numpy()
-    keys = distinct["bands"].explode().to_numpy().reshape(len(rows), -1)
     pairs = []
     for band in range(keys.shape[1]):
         order = np.argsort(keys[:, band], kind="stable")  # rows are ascending, so they stay so within a key

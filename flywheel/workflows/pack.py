@@ -84,6 +84,49 @@ class Training(_Strict):
     seed: int = 0
 
 
+class Caps(_Strict):
+    """How much of the mix may come from one place, as a share of its rows (0 to 1) or a number of rows; None for no cap.
+
+    One person: at most max(3 corrections, `principal` of all), off with a warning under 20 people (design.md 8.11).
+    """
+
+    principal: float | None = Field(default=0.02, gt=0, le=1)
+    tenant: float | None = Field(default=None, gt=0, le=1)
+    near_duplicate_group: int | None = Field(default=50, ge=1)
+    template: int | None = Field(default=None, ge=1)
+
+
+class Poisoning(_Strict):
+    """When a string in targets is new and suddenly frequent: in at least so many of the week's new rows, and so large a share."""
+
+    minimum_rows: int = Field(default=8, ge=2)
+    share: float = Field(default=0.05, gt=0, le=1)
+    links_and_numbers: int = Field(default=3, ge=2)
+
+
+class Datasets(_Strict):
+    """How a week's mix is made; see `flywheel.datasets`.
+
+    `remedies` overrides the remedy of a failure bucket, `tool_migrations` names a renamed tool's successor, `context_policy` is how
+    the agent shortens its history in production, `lost_to_length` is how many corrections may be left out for their length,
+    `held_out` the share of near-duplicate groups that never trains.
+    """
+
+    row_budget: int = Field(default=6_000, ge=1)
+    half_life_weeks: float = Field(default=8, gt=0)
+    demonstrations: float = Field(default=1.0, ge=0, le=1)
+    verified_good: float = Field(default=1.0, ge=0)
+    replay: float = Field(default=0.08, ge=0, le=0.5)
+    held_out: float = Field(default=0.0, ge=0, le=0.5)
+    caps: Caps = Caps()
+    poisoning: Poisoning = Poisoning()
+    remedies: dict[str, list[Literal["steps", "pair", "trajectory"]]] = {}
+    tool_migrations: dict[str, str] = {}
+    context_policy: Literal["none", "elide_tool_results", "drop_oldest_turns"] = "none"
+    lost_to_length: int = Field(default=0, ge=0)
+    examples_per_branch: int = Field(default=3, ge=1)
+
+
 class Evaluation(_Strict):
     """How the benchmark is run."""
 
@@ -152,8 +195,10 @@ class WorkflowSettings(_Strict):
     rates: dict[str, float] = {}
     learn_when: LearnWhen = LearnWhen()
     training: Training = Training()
+    datasets: Datasets = Datasets()
     evaluation: Evaluation = Evaluation()
-    verifiers: list[str] = []
+    # What makes a production step good without a person: the source's reward, or its gold actions. None by default.
+    verifiers: list[Literal["reward", "gold_actions"]] = []
 
 
 @dataclass(frozen=True)

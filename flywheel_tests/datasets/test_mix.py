@@ -1,95 +1,147 @@
-"""The mix: one answer a history, nothing near the benchmark, every step accounted for."""
+"""The mix: one answer a context, nothing near the benchmark, every step accounted for, whatever the order."""
 
 import json
+import random
 
-import polars as pl
 import pytest
 
 from flywheel.benchmark.cases import load_cases
-from flywheel.benchmark.fingerprints import fingerprints
 from flywheel.chat import Renderer
-from flywheel.datasets.mix import leaks_in, supervised_mix
+from flywheel.datasets.build import build, read_candidates
+from flywheel.datasets.mix import select
 from flywheel.datasets.preference import preference_rows
-from flywheel.datasets.steps import Step, steps_of_correction, steps_of_demonstration
+from flywheel.datasets.steps import steps_of_correction, steps_of_demonstration
 from flywheel.lake import Lake
-from flywheel.toolcalls.arguments import canonical_json
 from flywheel.workflows.pack import Pack
+from flywheel_tests.datasets.samples import WEEKS, called, correction, put, said, workshop
+
+WEEK = WEEKS[0]
 
 
-@pytest.fixture(scope="module")
-def registry(pack: Pack) -> pl.DataFrame:
-    return pl.DataFrame(
-        [row for case in load_cases(pack.folder / "benchmark", pack.tools) for row in fingerprints(case)]
-    )
-
-
-def step(pack: Pack, text: str, answer: str = "ok", week: str | None = "2026-01-05", conversation: str = "k") -> Step:
-    history = [{"role": "system", "content": pack.system}, {"role": "user", "content": text}]
-    target = {"role": "assistant", "content": answer}
-    return Step(
-        "correction", "c", week, conversation, "f", 2, pack.tools, history, target, "qa_three", "simulated", "three"
-    )
-
-
-def correction(pack: Pack, **changes) -> dict:
-    messages = [{"role": "user", "content": "A1?"}, {"role": "assistant", "content": "Right."}, {"role": "user", "content": "go on"},
-                {"role": "assistant", "content": "Later."}]  # fmt: skip
-    return {
-        "week": "2026-01-05", "correction_id": "c1", "conversation_id": "k", "failure_cluster": "f", "tools": canonical_json(pack.tools),
-        "messages": canonical_json(messages), "trainable_indices": "[1, 3]", "first_bad_message_index": 1, "verified_by": "qa_three",
-        "rejected_message": canonical_json({"role": "assistant", "content": "Wrong."}), "annotator_kind": "human", "qa_mode": "three",
-        **changes,
-    }  # fmt: skip
-
-
-def test_read_is_kept_plus_left_out_and_rows_fit_the_table(
-    pack: Pack, registry: pl.DataFrame, renderer: Renderer, lake: Lake
-):
-    steps = [step(pack, "status A1"), step(pack, "status A1"), step(pack, "long " * 3000), step(pack, "Please tell me the status of B1."),
-             step(pack, "status A1", "another answer", week="2025-12-29")]  # fmt: skip
-    mix = supervised_mix(steps, registry, renderer, max_prompt_tokens=6000)
-    assert mix.left_out == {"repeated": 1, "other_answer": 1, "benchmark": 1, "too_long": 1}
-    assert len(mix.rows) + sum(mix.left_out.values()) == len(steps)
-    assert json.loads(mix.rows[0]["target"])["content"] == "ok", "the newest week's answer to a history stands"
-    lake.replace_partition("sft_dataset", mix.rows, workflow="desk", week="2026-01-05")
-
-
-def test_a_planted_case_is_barred_and_found_when_it_gets_in_another_way(
-    pack: Pack, registry: pl.DataFrame, renderer: Renderer
-):
+def test_read_is_kept_plus_left_out_and_rows_fit_the_tables(pack: Pack, renderer: Renderer, lake: Lake):
+    shop = workshop(lake, pack, renderer)
     case = load_cases(pack.folder / "benchmark", pack.tools)[0]
-    said = next(message["content"] for message in case.messages if message["role"] == "user")
-    mix = supervised_mix(
-        [step(pack, said), step(pack, "x", conversation=case.id)], registry, renderer, max_prompt_tokens=9999
+    asked = next(message["content"] for message in case.messages if message["role"] == "user")
+    put(shop, WEEK, correction(pack, "status A1", called("get_order", order_id="A1")), correction(pack, "Status, A1!", called("get_order", order_id="A1")),
+        correction(pack, "what about A3", said("yes")), correction(pack, "what about A3", said("no")), correction(pack, "long " * 3000, said("ok")),
+        correction(pack, asked, said("ok")), correction(pack, "hm", said("ok"), conversation_id=case.id))  # fmt: skip
+    made = build(shop, WEEK)
+    assert made.mix.reasons() == {"benchmark": 2, "conflict": 2, "repeated": 1, "too_long": 1}
+    assert len(made.sft) + len(made.mix.left_out) == 7
+    for table, rows in (("sft_dataset", made.sft), ("preference_dataset", made.pairs), ("dataset_conflicts", made.conflicts),
+                        ("dataset_left_out", made.left_out)):  # fmt: skip
+        lake.replace_partition(table, rows, workflow=pack.name, week=WEEK)
+    assert any(case.id in row["detail"] for row in made.left_out), "the case is named"
+
+
+def test_nobody_wins_a_conflict_and_both_sides_are_listed(pack: Pack, renderer: Renderer, lake: Lake):
+    shop = workshop(lake, pack, renderer)
+    put(shop, WEEKS[0], correction(pack, "what about A3", said("yes"), annotator="ann"))
+    assert len(build(shop, WEEKS[0]).sft) == 1
+    put(shop, WEEKS[1], correction(pack, "what  about A3", said("no"), annotator="bea"))
+    made = build(shop, WEEKS[1])
+    assert made.sft == [] and made.pairs == []
+    assert {(row["annotator"], json.loads(row["target"])["content"]) for row in made.conflicts} == {
+        ("ann", "yes"),
+        ("bea", "no"),
+    }
+
+
+def test_the_order_of_the_candidates_does_not_matter(pack: Pack, renderer: Renderer, lake: Lake):
+    shop = workshop(lake, pack, renderer)
+    put(
+        shop,
+        WEEK,
+        *(
+            correction(pack, f"status A{n % 7}", called("get_order", order_id=f"A{n % 7}"), principal_ref=f"p{n}")
+            for n in range(21)
+        ),
     )
-    assert mix.rows == [] and len(mix.leaks) == 2
-    clean = supervised_mix([step(pack, "status A1")], registry, renderer, max_prompt_tokens=9999).rows[0]
-    planted = {**clean, "messages": canonical_json([{"role": "user", "content": said}])}
-    assert leaks_in(pl.DataFrame([clean]), registry) == []
-    assert [leak.case_id for leak in leaks_in(pl.DataFrame([clean, planted]), registry)] == [case.id]
+    build(shop, WEEK)
+    rows = read_candidates(shop, WEEK)
+    settings = shop.pack.settings.datasets.model_copy(update={"row_budget": 5})
+    one = select(rows, lambda chosen: [], settings, week=WEEK)
+    for seed in range(3):
+        random.Random(seed).shuffle(rows)
+        other = select(rows, lambda chosen: [], settings, week=WEEK)
+        assert other.kept == one.kept and other.reasons() == one.reasons()
+    assert len(one.kept) == 5 and one.reasons() == {"repeated": 14, "budget": 2}
 
 
-def test_the_order_of_the_steps_does_not_matter(pack: Pack, registry: pl.DataFrame, renderer: Renderer):
-    steps = [step(pack, f"status A{n}") for n in range(5)]
-    one = supervised_mix(steps, registry, renderer, max_prompt_tokens=9999)
-    assert one.rows == supervised_mix(steps[::-1], registry, renderer, max_prompt_tokens=9999).rows
+def test_the_budget_takes_the_newest_of_every_cluster_first(pack: Pack, renderer: Renderer, lake: Lake):
+    shop = workshop(lake, pack, renderer, row_budget=8)
+    for week in WEEKS[:4]:
+        put(shop, week, *(correction(pack, f"status {week} {n}", called("get_order", order_id=f"{week}{n}"), failure_cluster=f"cluster {n % 2}")
+                          for n in range(6)))  # fmt: skip
+    made = build(shop, WEEKS[3])
+    assert len(made.sft) == 8 and made.mix.reasons() == {"budget": 16}
+    assert {row["failure_cluster"] for row in made.sft} == {"cluster 0", "cluster 1"}
+    weeks = [row["from_week"] for row in made.sft]
+    assert weeks.count(WEEKS[3]) >= weeks.count(WEEKS[0])
+
+
+def test_a_trajectory_is_taken_as_a_whole(pack: Pack, renderer: Renderer, lake: Lake):
+    shop = workshop(lake, pack, renderer, row_budget=4)
+    runs = [correction(pack, f"please repair {n}", called("get_order", 1, order_id=f"R{n}"), called("get_order", 2, order_id=f"S{n}"), said(f"done {n}"),
+                       bucket="bad_recovery") for n in range(2)]  # fmt: skip
+    put(shop, WEEK, *runs)
+    made = build(shop, WEEK)
+    assert (
+        {row["remedy"] for row in made.sft} == {"trajectory"}
+        and len({row["source_id"] for row in made.sft}) == 1
+        and len(made.sft) == 3
+    )
+
+
+@pytest.mark.parametrize(("people", "kept", "off"), [(25, 27, False), (3, 33, True)])
+def test_one_person_fills_three_items_and_the_cap_is_off_where_there_are_few(
+    pack, renderer, lake, people: int, kept: int, off: bool
+):
+    shop = workshop(lake, pack, renderer)
+    loud = [
+        correction(pack, f"again and again {n}", called("get_order", order_id=f"L{n}"), principal_ref="loud")
+        for n in range(33 - people + 1 if off else 9)
+    ]
+    others = [
+        correction(pack, f"one question {n}", called("get_order", order_id=f"O{n}"), principal_ref=f"p{n}")
+        for n in range(people - 1)
+    ]
+    put(shop, WEEK, *loud, *others)
+    made = build(shop, WEEK)
+    assert len(made.sft) == kept and any("cap per principal is off" in note for note in made.mix.notes) == off
+    if not off:
+        assert made.mix.reasons()["cap_principal"] == 6
+
+
+def test_caps_per_tenant_group_and_template_are_the_packs(pack: Pack, renderer: Renderer, lake: Lake):
+    shop = workshop(lake, pack, renderer, caps=pack.settings.datasets.caps.model_copy(update={"template": 4}))
+    put(
+        shop,
+        WEEK,
+        *(correction(pack, f"Cancel order A{n} at once", called("get_order", order_id=f"A{n}")) for n in range(10)),
+    )
+    assert build(shop, WEEK).mix.reasons() == {"cap_template": 6}
 
 
 def test_only_steps_people_wrote_become_rows(pack: Pack):
-    assert [s.message_index for s in steps_of_correction(correction(pack))] == [1, 3]
-    assert [s.history[-1]["content"] for s in steps_of_correction(correction(pack))] == ["A1?", "go on"]
-    shown = {**correction(pack), "demonstration_id": "d"}
-    assert [s.message_index for s in steps_of_demonstration(shown)] == [1, 3]
+    row = {**correction(pack, "A1?", said("Right."), said("Later.")), "week": WEEK}
+    assert [step.message_index for step in steps_of_correction(row)] == [2, 3]
+    assert [step.rejected is not None for step in steps_of_correction(row)] == [True, False]
+    assert [step.message_index for step in steps_of_demonstration({**row, "demonstration_id": "d"})] == [2, 3]
 
 
-def test_pairs_share_their_history_and_stand_on_the_first_wrong_step(pack: Pack, renderer: Renderer, lake: Lake):
-    rows = preference_rows([correction(pack)], {"c1"}, renderer, max_prompt_tokens=9999)
-    (row,) = rows
-    assert (json.loads(row["chosen"])["content"], json.loads(row["rejected"])["content"]) == ("Right.", "Wrong.")
-    assert json.loads(row["messages"]) == [{"role": "user", "content": "A1?"}]
-    lake.replace_partition("preference_dataset", rows, workflow="desk", week="2026-01-05")
-    assert preference_rows([correction(pack)], set(), renderer, max_prompt_tokens=9999) == [], (
-        "barred in the mix, barred here"
+def test_pairs_share_their_history_and_follow_the_remedy_table(pack: Pack, renderer: Renderer, lake: Lake):
+    rows = [correction(pack, f"A{n}?", said(f"Right {n}."), wrong=said("Wrong."), bucket=bucket)
+            for n, bucket in enumerate(("wrong_tool_selection", "schema_violation", "refusal_error"))]  # fmt: skip
+    same = correction(pack, "same?", said("Right."), wrong=said("Right."))
+    shop = workshop(lake, pack, renderer, remedies={"refusal_error": ["steps"]})
+    put(shop, WEEK, *rows, same)
+    made = build(shop, WEEK)
+    assert len(made.sft) == 4
+    (pair,) = made.pairs
+    assert (json.loads(pair["chosen"])["content"], json.loads(pair["rejected"])["content"]) == ("Right 0.", "Wrong.")
+    assert (
+        json.loads(pair["messages"])[-1] == {"role": "user", "content": "A0?"}
+        and pair["bucket"] == "wrong_tool_selection"
     )
-    same = correction(pack, rejected_message=canonical_json({"role": "assistant", "content": "Right."}))
-    assert preference_rows([same], {"c1"}, renderer, max_prompt_tokens=9999) == []
+    assert preference_rows([]) == []

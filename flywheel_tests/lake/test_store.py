@@ -76,21 +76,21 @@ def test_a_workflow_that_is_no_identifier_never_reaches_a_predicate(lake: Lake, 
 
 def test_append_only_tables_take_new_keys_and_keep_old_rows(lake: Lake):
     def entry(key: str, value: str) -> dict:
-        return {"fingerprint_id": key, "case_id": "c", "kind": "exact", "value": value}
+        return {"tools_sha256": key, "tools": value}
 
-    assert lake.append_new("benchmark_fingerprints", [entry("a", "1")], workflow="desk") == 1
-    assert lake.append_new("benchmark_fingerprints", [entry("a", "CHANGED"), entry("b", "2")], workflow="desk") == 1
-    rows = lake.read_partition("benchmark_fingerprints", workflow="desk")
-    assert rows.select("fingerprint_id", "value").rows() == [("a", "1"), ("b", "2")]
+    assert lake.append_new("toolsets", [entry("a", "1")], workflow="desk") == 1
+    assert lake.append_new("toolsets", [entry("a", "CHANGED"), entry("b", "2")], workflow="desk") == 1
+    rows = lake.read_partition("toolsets", workflow="desk")
+    assert rows.select("tools_sha256", "tools").rows() == [("a", "1"), ("b", "2")]
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=5, unique=True))
 def test_any_text_comes_back_as_it_was(tmp_path_factory, texts: list[str]):
     lake = Lake(tmp_path_factory.mktemp("lake"))
-    rows = [{"fingerprint_id": str(n), "case_id": "c", "kind": "exact", "value": text} for n, text in enumerate(texts)]
-    lake.replace_partition("benchmark_fingerprints", rows, workflow="desk")
-    assert lake.read_partition("benchmark_fingerprints", workflow="desk")["value"].to_list() == texts
+    rows = [{"tools_sha256": str(n), "tools": text} for n, text in enumerate(texts)]
+    lake.replace_partition("toolsets", rows, workflow="desk")
+    assert lake.read_partition("toolsets", workflow="desk")["tools"].to_list() == texts
 
 
 def test_every_column_of_every_table_is_described_and_typed():

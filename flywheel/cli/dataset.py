@@ -1,0 +1,127 @@
+"""`flywheel dataset ...` and `flywheel cover`: card, export, release, withdrawal, and what to collect next."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flywheel.cli import app
+from flywheel.errors import FlywheelError
+from flywheel.settings import Settings
+
+if TYPE_CHECKING:
+    from flywheel.datasets.refresh import Workshop
+
+dataset = typer.Typer(help="What trains the weekly adapter.", no_args_is_help=True)
+app.add_typer(dataset, name="dataset")
+
+Workflow = Annotated[str, typer.Option(help="Name of the workflow pack.")]
+Week = Annotated[str, typer.Option(help="Monday the week starts on.")]
+
+
+@dataset.command()
+def export(
+    week: Week, workflow: Workflow = "support_desk",
+    to: Annotated[Path, typer.Option(help="Folder for openai.jsonl, trl_sft.jsonl and trl_preference.jsonl.")] = Path("export"),
+) -> None:  # fmt: skip
+    """Write a week's dataset as OpenAI fine-tuning JSONL and TRL files."""
+    from flywheel.datasets.export import export as write
+    from flywheel.lake import Lake
+
+    for name, rows in write(Lake(Settings().lake()), workflow, week, to).items():
+        print(f"{to / name}: {rows} rows")
+
+
+@dataset.command()
+def release(
+    week: Week, by: Annotated[str, typer.Option(help="Your name.")], workflow: Workflow = "support_desk"
+) -> None:
+    """Look at the strings that block a week's build, and release them by name."""
+    from flywheel.datasets.build import build
+    from flywheel.datasets.poisoning import release_rows
+    from flywheel.report.text import visible
+
+    shop = _workshop(workflow)
+    found = build(shop, week).suspicions
+    if not found:
+        print(f"nothing in the targets of {week} is new and suddenly frequent")
+        return
+    for one in found:
+        print(
+            f"{one.kind} {visible(one.token)!r}: {len(one.row_ids)} of {one.new_rows} new rows: {', '.join(one.row_ids)}"
+        )
+    if not typer.confirm(f"{by}, are these right in all these rows?"):
+        raise typer.Exit(1)
+    shop.lake.append_new("dataset_releases", release_rows(found, week, by, datetime.now(UTC)), workflow=workflow)
+    print(f"released by {by}; now: flywheel run --workflow {workflow} --week {week} --stage learn")
+
+
+@dataset.command()
+def withdraw(
+    kind: Annotated[str, typer.Argument(help="principal_ref, batch_version, trace_id, source_id, annotator or source_file.")],
+    value: Annotated[str, typer.Argument(help="Which one.")],
+    by: Annotated[str, typer.Option(help="Your name.")], reason: Annotated[str, typer.Option(help="Why.")],
+    workflow: Workflow = "support_desk",
+) -> None:  # fmt: skip
+    """Take a person, a batch or a poisoned source out of every later build; lists the checkpoints that trained on it."""
+    from flywheel.datasets.withdrawals import tainted
+    from flywheel.datasets.withdrawals import withdraw as record
+    from flywheel.lake import Lake
+
+    lake = Lake(Settings().lake())
+    steps = record(lake, workflow, kind, value, by=by, reason=reason)
+    print(f"{steps} candidate steps will not train any more")
+    found = tainted(lake, workflow, kind, value)
+    for one in found:
+        serves = ", and it serves now" if one.serving else ""
+        print(
+            f"  checkpoint {one.adapter_id} (week {one.week}) trained on {one.rows} rows of it{serves}: retire or retrain it"
+        )
+    if found:
+        print(f"rebuild: flywheel run --workflow {workflow} --week {found[-1].week} --stage learn")
+
+
+@app.command()
+def cover(
+    workflow: Workflow = "support_desk",
+    week: Annotated[str | None, typer.Option(help="Dataset of this week; newest by default.")] = None,
+) -> None:
+    """Count which branches of the tools' schemas the dataset teaches, and propose what to collect."""
+    import polars as pl
+
+    from flywheel.datasets.coverage import covered, proposal, thin
+    from flywheel.lake import Lake
+    from flywheel.workflows.loader import find_pack
+
+    settings = Settings()
+    pack, lake = find_pack(settings.workflows(), workflow), Lake(settings.lake())
+    weeks = lake.read_columns("sft_dataset", ("week",), workflow=workflow)["week"]
+    chosen = week or (max(weeks) if weeks.len() else None)
+    if chosen is None:
+        raise FlywheelError(
+            f"{workflow} has no dataset yet", remedy=f"flywheel run --workflow {workflow} --week MONDAY --stage learn"
+        )
+    rows = lake.read_columns("sft_dataset", ("row_id", "target"), workflow=workflow, where=pl.col("week") == chosen)
+    found = covered(pack.tools, rows["target"])
+    wanted = pack.settings.datasets.examples_per_branch
+    missing = thin(found, wanted)
+    print(
+        f"week {chosen}: {len(found) - len(missing)} of {len(found)} branches of the tools' schemas have {wanted} examples or more"
+    )
+    for one in missing:
+        print(f"  collect {proposal(one, wanted)}")
+
+
+def _workshop(workflow: str) -> "Workshop":
+    """The workshop the asset would build in."""
+    from flywheel.chat.render import Renderer
+    from flywheel.datasets.refresh import Workshop
+    from flywheel.lake import Lake
+    from flywheel.workflows.base_model import find_base_model
+    from flywheel.workflows.loader import find_pack
+
+    settings = Settings()
+    pack = find_pack(settings.workflows(), workflow)
+    base = find_base_model(settings.models(), settings.base_model or pack.settings.base_model)
+    return Workshop(Lake(settings.lake()), pack, Renderer(base.tokenizer_file, pack.settings.model_family), base.sha256)

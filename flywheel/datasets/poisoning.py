@@ -1,0 +1,125 @@
+"""The poisoning guard: a string that is new in this week's targets and suddenly frequent blocks the release and names the rows.
+
+Strings that stand in the tools, the prompt, the guidelines or the benchmark's cases are exempt, and so is whatever any earlier target
+held. The rest is looked at by a person, who releases it by name (design.md 8.11): a dead end teaches people to switch guards off.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from flywheel.benchmark.cases import load_cases
+from flywheel.errors import FlywheelError
+from flywheel.toolcalls.arguments import sha256_of
+from flywheel.workflows.pack import Pack
+
+_LINK = re.compile(
+    r"(?:https?://|www\.)\S+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|io|info|biz|ru|cn|xyz|top|shop|app|dev)\b(?:/\S*)?",
+    re.I,
+)
+_NUMBER = re.compile(r"\b\d[\d .,:/-]{3,}\d\b")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+class Suspicion(NamedTuple):
+    """A string that is new and suddenly frequent: what it is (link, number or word), in which new rows, of how many."""
+
+    token: str
+    kind: str
+    row_ids: list[str]
+    new_rows: int
+
+
+def suspicions(rows: Sequence[Mapping[str, Any]], pack: Pack, week: str) -> list[Suspicion]:
+    """Suspicious strings in the targets of `week`'s rows against all other rows, most frequent first.
+
+    In a workflow's first week there is nothing to compare with but demonstrations; without these, only links and numbers count.
+    """
+    new = [row for row in rows if row["week"] == week]
+    old = [row for row in rows if row["week"] != week]
+    rules = pack.settings.datasets.poisoning
+    known = _tokens(json.loads(row["target"]) for row in old)
+    exempt = _exempt(pack)
+    holders: dict[tuple[str, str], set[str]] = {}
+    for row in new:
+        own = {token for _, token in tokens_of(json.loads(row["messages"]))}
+        for kind, token in tokens_of(json.loads(row["target"])):
+            # A number the run itself gave is an order's or a parcel's; many rows with the same one are caught as words are.
+            if token not in known and token not in exempt and not (kind == "number" and token in own):
+                holders.setdefault((kind, token), set()).add(row["row_id"])
+    frequent = max(rules.minimum_rows, rules.share * len(new))
+    limits = {
+        "word": frequent if old else float("inf"),
+        "link": rules.links_and_numbers,
+        "number": rules.links_and_numbers,
+    }
+    found = [
+        Suspicion(token, kind, sorted(ids), len(new))
+        for (kind, token), ids in holders.items()
+        if len(ids) >= limits[kind]
+    ]
+    return sorted(found, key=lambda one: (-len(one.row_ids), one.token))
+
+
+def refuse_suspicious(found: Sequence[Suspicion], released: Iterable[str], *, workflow: str, week: str) -> None:
+    """Raise FlywheelError naming strings and rows that nobody has released."""
+    known = set(released)
+    waiting = [one for one in found if one.token not in known]
+    if waiting:
+        named = "; ".join(f"{one.kind} {one.token!r} in {len(one.row_ids)} of {one.new_rows} new rows ({', '.join(one.row_ids[:3])} ...)"
+                          for one in waiting[:5])  # fmt: skip
+        raise FlywheelError(
+            f"{len(waiting)} strings are new in targets and suddenly frequent: {named}", where=f"{workflow}, week {week}",
+            remedy=f"look at the rows; if they are right: flywheel dataset release --workflow {workflow} --week {week} --by YOUR_NAME; "
+            "if not: flywheel dataset withdraw",
+        )  # fmt: skip
+
+
+def release_rows(found: Sequence[Suspicion], week: str, by: str, at: Any) -> list[dict[str, Any]]:
+    """DATASET_RELEASES rows without partition columns: what a named person looked at."""
+    return [
+        {"release_id": sha256_of([week, one.token])[:16], "released_week": week, "token": one.token, "rows_shown": json.dumps(one.row_ids),
+         "released_by": by, "released_at": at}
+        for one in found
+    ]  # fmt: skip
+
+
+def tokens_of(value: Any) -> set[tuple[str, str]]:
+    """(kind, token) of every string in a JSON value: links, numbers of five digits and more, and words, case folded."""
+    text = "\n".join(_strings(value))
+    links = {match.group().rstrip(".,;)").casefold() for match in _LINK.finditer(text)}
+    numbers = {re.sub(r"\D", "", match.group()) for match in _NUMBER.finditer(text)}
+    words = {match.group().casefold() for match in _WORD.finditer(_LINK.sub(" ", text))}
+    return {("link", one) for one in links} | {("number", one) for one in numbers} | {("word", one) for one in words}
+
+
+def _tokens(values: Iterable[Any]) -> set[str]:
+    return {token for value in values for _, token in tokens_of(value)}
+
+
+def _exempt(pack: Pack) -> set[str]:
+    cases = [case.model_dump(mode="json") for case in load_cases(pack.folder / "benchmark", pack.tools)]
+    return _tokens([[tool["function"] for tool in pack.tools], pack.system, pack.guidelines, cases])
+
+
+def _strings(value: Any) -> Iterable[str]:
+    """Keys and strings of a JSON value; a string that holds JSON itself is opened."""
+    if isinstance(value, str):
+        if value[:1] in "{[":
+            try:
+                yield from _strings(json.loads(value))
+                return
+            except ValueError:
+                pass
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "id":  # a call's id says nothing
+                yield str(key)
+                yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
