@@ -9,6 +9,7 @@ from flywheel.errors import FlywheelError
 from flywheel.serving.vllm_server import ServerSpec, vllm_server
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_served_is_an_error_with_the_logs_own_words(tmp_path: Path):
     (tmp_path / "config.json").write_text('{"model_type": "no-such-model"}')
     template = tmp_path / "t.jinja"

@@ -183,7 +183,7 @@ JSON = st.recursive(
 ALMOST = st.fixed_dictionaries({"id": st.text() | JSON, "messages": st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool", "x"]), "content": st.text() | JSON}), max_size=3) | JSON, "tools": st.just([]) | JSON})  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.binary(max_size=60)

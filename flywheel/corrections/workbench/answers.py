@@ -64,7 +64,8 @@ class _Reader(NamedTuple):
         if not text and state == "null":
             return None
         if not text and (state == "absent" or shape.widget not in ("text", "area")):
-            return MISSING
+            # An empty text that no option is was there before, and nobody touched it.
+            return base if shape.widget == "typeahead" and state == "given" and base == "" else MISSING
         return self._scalar(shape, name, text, base)
 
     def _scalar(self, shape: Shape, name: str, text: str, base: Any) -> Any:
