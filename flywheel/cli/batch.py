@@ -77,9 +77,9 @@ def export(
     ] = None,
 ) -> None:
     """Hand a week's batch out as a signed folder, and freeze it."""
+    from flywheel.chat.visible import visible
     from flywheel.corrections.handoff.export import export as hand_out
     from flywheel.lake import Lake
-    from flywheel.report.text import visible
     from flywheel.workflows.loader import checked_name, find_pack
 
     settings = Settings()
@@ -127,7 +127,7 @@ def take_in(returned: Returned, batch: Handed) -> None:
 
 
 def _told(done: Any) -> None:
-    from flywheel.report.text import visible
+    from flywheel.chat.visible import visible
 
     print(
         f"{len(done.submitted)} answers new in the store, {len(done.decided)} decided by the partner, {len(done.unchanged)} known already"
@@ -191,9 +191,9 @@ def label_studio_import(
     number: Annotated[int, typer.Option(help="Number of the part.", min=1)] = 1,
 ) -> None:
     """Read Label Studio's exports as pass 1, judge them like any return, and add what is accepted to the store."""
+    from flywheel.chat.visible import visible
     from flywheel.corrections.handoff.importing import handed_out
     from flywheel.corrections.label_studio.answers import read_exports, write_part
-    from flywheel.report.text import visible
 
     handed = handed_out(batch)
     answers = read_exports(exports, handed)

@@ -38,9 +38,9 @@ def release(
     week: Week, by: Annotated[str, typer.Option(help="Your name.")], workflow: Workflow = "support_desk"
 ) -> None:
     """Look at the strings that block a week's build, and release them by name."""
+    from flywheel.chat.visible import visible
     from flywheel.datasets.build import build
     from flywheel.datasets.poisoning import release_rows
-    from flywheel.report.text import visible
 
     shop = _workshop(workflow)
     found = build(shop, week).suspicions

@@ -46,7 +46,7 @@ def why(
 
 
 def _show(link: Any) -> None:
-    from flywheel.report.text import visible
+    from flywheel.chat.visible import visible
 
     facts = ", ".join(f"{name} {value}" for name, value in link.facts.items() if value not in (None, ""))
     print(f"  {link.kind:<26}{visible(link.name)}\n  {'':<26}{visible(facts)}"[:600])

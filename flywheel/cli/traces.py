@@ -21,8 +21,8 @@ def quarantine(
     lines: Annotated[bool, typer.Option(help="Show the (redacted) records themselves.")] = False,
 ) -> None:
     """List refused records with file, place, reason and remedy; --retry reads them again."""
+    from flywheel.chat.visible import visible
     from flywheel.lake import Lake
-    from flywheel.report.text import visible
 
     settings = Settings()
     lake = Lake(settings.lake())

@@ -4,7 +4,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from flywheel.report.text import visible
 from flywheel.statistics.paired import wilson
 
 INK, GOOD, OLD, PALE = "#5b6470", "#2f7d5b", "#9aa3ad", "#c9ced4"
@@ -80,20 +79,6 @@ def loss_curve(log: Sequence[dict[str, Any]]) -> str:
         axes.tick_params(colors=INK, labelsize=8)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    return _svg(figure)
-
-
-def counts(rows: Sequence[tuple[str, int]], unit: str) -> str:
-    """Horizontal bars of counts, largest first; at most ten."""
-    shown = sorted(rows, key=lambda row: (-row[1], row[0]))[:10]
-    figure = _figure(7.2, 0.34 * len(shown) + 0.8)
-    axes = _bare(figure)
-    axes.barh(range(len(shown)), [count for _, count in shown], color=PALE, height=0.62)
-    for index, (_, count) in enumerate(shown):
-        axes.text(count, index, f" {count}", va="center", fontsize=8, color=INK)
-    axes.set_yticks(range(len(shown)), [visible(name) for name, _ in shown])
-    axes.set_xlabel(unit, color=INK, fontsize=9)
-    axes.invert_yaxis()
     return _svg(figure)
 
 

@@ -75,6 +75,7 @@ def test_no_line_crosses_a_change_of_detectors():
     weeks = [FailureRate(f"2026-01-{5 + 7 * n:02d}", 100, 20, 10, version) for n, version in enumerate("112")]
     assert plots.failure_rates(weeks).count("other detectors") == 1
     assert "other detectors" not in plots.failure_rates(weeks[:2])
+    assert plots.failure_rates(weeks).startswith("<svg") and plots.failure_rates(weeks) == plots.failure_rates(weeks)
 
 
 def test_a_fixed_failure_has_its_price_and_unknown_costs_have_none():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from flywheel.chat.visible import visible
 from flywheel.corrections.handoff.schemas import UNFIXABLE_CODES
 from flywheel.corrections.handoff.verify.batch import Batch, Item
 from flywheel.corrections.handoff.verify.strict import pretty
@@ -91,15 +92,10 @@ def config(item: Item) -> str:
 
 def task(item: Item, batch: Batch) -> dict[str, Any]:
     """An item as a task, with the model's attempt as the prediction that fills the form."""
-    dialogue = [{"author": message["role"], "text": revealed(_said(message))} for message in item.messages]
+    dialogue = [{"author": message["role"], "text": visible(_said(message))} for message in item.messages]
     data = {"item_id": item.item_id, "base_sha256": item.base_sha256, "batch_sha256": batch.sha256, "dialogue": dialogue,
-            "step": revealed(f"step {item.message_index}: {_said(item.messages[item.message_index])}")}  # fmt: skip
+            "step": visible(f"step {item.message_index}: {_said(item.messages[item.message_index])}")}  # fmt: skip
     return {"data": data, "predictions": [{"model_version": _MODEL, "result": list(_prefilled(item))}]}
-
-
-def revealed(text: str) -> str:
-    """The text with control, bidirectional and zero-width characters spelled out; shown only, never read back."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)
 
 
 def _prefilled(item: Item) -> Iterator[dict[str, Any]]:
