@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from flywheel.benchmark.cases import load_cases
 from flywheel.errors import FlywheelError
+from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.toolcalls.arguments import sha256_of
 from flywheel.workflows.pack import Pack
 
@@ -34,7 +35,8 @@ class Suspicion(NamedTuple):
 def suspicions(rows: Sequence[Mapping[str, Any]], pack: Pack, week: str) -> list[Suspicion]:
     """Suspicious strings in the targets of `week`'s rows against all other rows, most frequent first.
 
-    In a workflow's first week there is nothing to compare with but demonstrations; without these, only links and numbers count.
+    In a workflow's first week only links and numbers count: what people write in corrections differs from demonstrations in any word,
+    and there is no earlier week to compare it with.
     """
     new = [row for row in rows if row["week"] == week]
     old = [row for row in rows if row["week"] != week]
@@ -50,7 +52,7 @@ def suspicions(rows: Sequence[Mapping[str, Any]], pack: Pack, week: str) -> list
                 holders.setdefault((kind, token), set()).add(row["row_id"])
     frequent = max(rules.minimum_rows, rules.share * len(new))
     limits = {
-        "word": frequent if old else float("inf"),
+        "word": frequent if any(row["week"] != BEFORE_ALL_WEEKS for row in old) else float("inf"),
         "link": rules.links_and_numbers,
         "number": rules.links_and_numbers,
     }

@@ -23,6 +23,7 @@ from flywheel.datasets.verified import verified_steps
 from flywheel.errors import FlywheelError
 from flywheel.failures.finding import BUCKETS
 from flywheel.lake import Lake
+from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.workflows.pack import Pack
 from flywheel_tests.datasets.samples import WEEKS, called, correction, put, said, workshop
 
@@ -182,6 +183,17 @@ def test_a_new_and_frequent_link_blocks_until_a_person_releases_it(pack: Pack, r
         workflow=pack.name,
         week=WEEKS[1],
     )
+
+
+def test_in_the_first_week_a_new_word_is_no_suspicion_and_a_link_is(pack: Pack, renderer: Renderer, lake: Lake):
+    shop = workshop(lake, pack, renderer)
+    put(shop, BEFORE_ALL_WEEKS, *(correction(pack, f"shown thing {n}", said("As it was shown.")) for n in range(20)))
+    put(
+        shop,
+        WEEKS[0],
+        *(correction(pack, f"asked thing {n}", said("A colleague takes over, see bad.example.com")) for n in range(12)),
+    )
+    assert {one.kind for one in build(shop, WEEKS[0]).suspicions} == {"link"}
 
 
 def test_tools_guidelines_and_the_runs_own_numbers_are_exempt(pack: Pack, renderer: Renderer, lake: Lake):
