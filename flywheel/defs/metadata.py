@@ -3,6 +3,7 @@
 Metadata is readable by every visitor of the UI and stays in the instance for ever: short, redacted, under 20 rows.
 """
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,11 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
     if len(rows) > PREVIEW_ROWS:
         lines.append(f"\n_{PREVIEW_ROWS} of {len(rows)} rows_")
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def picture(svg: str) -> dg.MetadataValue:
+    """A plot as the UI shows it: inline, nothing fetched."""
+    return dg.MetadataValue.md(f"![plot](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
 
 
 def _cell(value: Any) -> str:

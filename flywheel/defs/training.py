@@ -1,19 +1,22 @@
 """Stage 6: `checkpoint`, one fresh LoRA adapter a week, trained in a child process under Dagster Pipes."""
 
+import json
+
 import dagster as dg
 
 from flywheel.benchmark.leaks import leaks_in, read_registry, refuse_leaks
-from flywheel.defs.metadata import asset_options
+from flywheel.defs.metadata import asset_options, picture
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.partitions import week_by_workflow
+from flywheel.report.plots import loss_curve
 from flywheel.training.stage import checkpoint_row, child_environment, prepare, read_result
 
 _INPUTS = ("sft_dataset", "preference_dataset")
 
 
 @dg.asset(
-    partitions_def=week_by_workflow, deps=[*_INPUTS, "corrected_traces"], code_version="1",
+    partitions_def=week_by_workflow, deps=[*_INPUTS, "corrected_traces"], code_version="2",
     **asset_options("checkpoint", "training", "huggingface", "pytorch", heavy=True),
 )  # fmt: skip
 def checkpoint(
@@ -24,7 +27,7 @@ def checkpoint(
     Grain: one adapter; no row in a banked week (too few new corrections to learn from). Refuses by itself when a row
     touches the benchmark, whatever the asset check said.
     """
-    stage = Stage.begin(context, house, "checkpoint", "1")
+    stage = Stage.begin(context, house, "checkpoint", "2")
     pack, settings = house.pack(stage.workflow), house.settings()
     sft, preference = (stage.read(name) for name in _INPUTS)
     accepted = stage.read("corrected_traces").height
@@ -55,11 +58,12 @@ def checkpoint(
         context.log.error(f"training child: {error}")
     result = read_result(prepared.spec_file)
     row = checkpoint_row(result, prepared, base=base, renderer=renderer, home=settings.home)
-    shown = [
-        {"stage": e.stage, "step": f"{e.step}/{e.steps}", "loss": e.loss, "seconds": e.seconds} for e in result.log
-    ]
-    facts = result.model_dump(exclude={"log", "adapter_path"})
-    return stage.write([row], decisive, preview=shown[:: max(1, len(shown) // 10)], metadata=facts)
+    facts = {
+        **result.model_dump(exclude={"log", "adapter_path"}, exclude_none=True),
+        "learning_curve": picture(loss_curve([entry.model_dump() for entry in result.log])),
+        "settings": dg.MetadataValue.json(json.loads(prepared.spec.model_dump_json())),
+    }
+    return stage.write([row], decisive, metadata=facts)
 
 
 @dg.asset_check(asset="checkpoint", partitions_def=week_by_workflow)
@@ -71,6 +75,6 @@ def training_reduced_the_loss(context: dg.AssetCheckExecutionContext, house: Hou
         return passed(True, "banked week: nothing was trained")
     row = rows.row(0, named=True)
     change = row["chosen_logps_change"]
-    ok = row["sft_last_loss"] < row["sft_first_loss"] and (change is None or change > -1.0)
+    ok = row["sft_last_loss"] < row["sft_first_loss"] and (change is None or change >= 0)
     sentence = f"SFT loss {row['sft_first_loss']:.3f} -> {row['sft_last_loss']:.3f}; chosen log-probability change {change} nats"
     return passed(ok, sentence, severity=dg.AssetCheckSeverity.WARN)

@@ -28,8 +28,16 @@ CHECKPOINT = weekly(
         pl.Float64,
         "Mean change of the chosen side's log-probability over DPO, in nats; null without pairs.",
     ),
+    (
+        "validation_loss",
+        pl.Float64,
+        "Smallest mean loss per token on rows kept out of training: that of the weights that were kept; null without any.",
+    ),
+    ("sharing", pl.String, "tree where rows shared their tokens, else the reason why they could not."),
+    ("tokens", pl.Int64, "Tokens of all rows shown."),
+    ("tokens_computed", pl.Int64, "Tokens that went through the model for them."),
     ("seconds", pl.Float64, "Wall seconds of the training child."),
-    ("log", Json, "JSON list of training log entries: stage, step, loss, seconds."),
+    ("log", Json, "JSON list of training log entries: stage, step, loss, validation, seconds."),
 )
 
 EVAL_RESULTS = weekly(

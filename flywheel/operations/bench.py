@@ -85,7 +85,7 @@ def training(settings: Settings) -> list[Row]:
         raise FlywheelError(
             "the training benchmark needs the real base model", where=error.where, remedy=error.remedy
         ) from None
-    command = [sys.executable, "-m", "flywheel.training.bench", str(base.folder)]
+    command = [sys.executable, "-m", "flywheel.training.bench", str(base.folder), "../shared/data/tau-airline"]
     ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if ended.returncode:
         raise FlywheelError("the training benchmark failed", remedy=f"run it by hand: {' '.join(command[1:])}")

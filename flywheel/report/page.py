@@ -113,6 +113,19 @@ def _training(facts: WeekFacts) -> str:
             "pairs preferred after DPO",
             "none" if row["preference_accuracy"] is None else f"{row['preference_accuracy']:.0%}",
         ],
+        [
+            "tokens computed, of the rows' tokens",
+            f"{row['tokens_computed']:,} of {row['tokens']:,}"
+            + (
+                f" ({row['tokens'] / row['tokens_computed']:.1f} times fewer)"
+                if row["sharing"] == "tree"
+                else f": {row['sharing']}"
+            ),
+        ],
+        [
+            "loss on rows kept out",
+            "no rows kept out" if row["validation_loss"] is None else f"{row['validation_loss']:.3f}",
+        ],
         ["training seconds", f"{row['seconds']:.0f}"],
     ]
     return f"<h2>Training</h2>{plots.loss_curve(json.loads(row['log']))}{_table(['what', 'value'], rows, 1)}"

@@ -59,21 +59,20 @@ def success_by_category(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def loss_curve(log: Sequence[dict[str, Any]]) -> str:
-    """Training loss by step, supervised stage and preference stage beside each other."""
+    """Loss by step, supervised stage and preference stage beside each other; validation loss where there is one."""
     stages = [stage for stage in ("SFT", "DPO") if any(entry["stage"] == stage for entry in log)]
     figure = _figure(7.2, 2.2)
     all_axes = figure.subplots(
         1, len(stages), squeeze=False, width_ratios=[3 if stage == "SFT" else 1 for stage in stages]
     )[0]
     for axes, stage in zip(all_axes, stages, strict=True):
-        entries = [entry for entry in log if entry["stage"] == stage]
-        axes.plot(
-            [entry["step"] for entry in entries],
-            [entry["loss"] for entry in entries],
-            color=GOOD,
-            marker=".",
-            linewidth=1.4,
-        )
+        for validation, colour, label in ((False, GOOD, "training rows"), (True, INK, "rows kept out")):
+            entries = [entry for entry in log if (entry["stage"], entry["validation"]) == (stage, validation)]
+            if entries:
+                steps, losses = zip(*((entry["step"], entry["loss"]) for entry in entries), strict=True)
+                axes.plot(steps, losses, color=colour, marker=".", linewidth=1.4, label=label)
+        if any(entry["validation"] for entry in log if entry["stage"] == stage):
+            axes.legend(frameon=False, fontsize=8, labelcolor=INK)
         axes.set_title(stage, color=INK, fontsize=10)
         axes.set_xlabel("step", color=INK, fontsize=9)
         axes.tick_params(colors=INK, labelsize=8)

@@ -1,89 +1,115 @@
-"""The training child: `python -m flywheel.training SPEC.json`, from top to bottom.
+"""The training child: `python -m flywheel.training SPEC.json`, from top to bottom. No torch here.
 
-Reads the spec, trains the supervised stage, then the preference stage on the same adapter, exports the adapter, and
-writes `result.json` beside the spec last. Under Dagster Pipes it also reports its progress there; by hand it prints.
+Reads the spec, trains the supervised stage, then the preference stage on its adapter, exports the adapter, and writes
+`result.json` beside the spec last. Each stage is a process of its own: a second trainer in one process does not repeat the
+bits of a fresh one, and what a stage leaves on disk is what a killed run goes on from.
 """
 
 import json
-import os
+import shutil
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+from pydantic import ValidationError
 
-import torch  # noqa: E402
-from transformers import TrainerCallback  # noqa: E402
-
-from flywheel.errors import FlywheelError  # noqa: E402
-from flywheel.progress import report_progress  # noqa: E402
-from flywheel.training.export import export_adapter  # noqa: E402
-from flywheel.training.preference import train_preference  # noqa: E402
-from flywheel.training.sft import train_sft  # noqa: E402
-from flywheel.training.spec import LogEntry, PreferenceRow, SftRow, TrainResult, read_spec  # noqa: E402
-
-
-class ProgressLog(TrainerCallback):
-    """Keeps the log entries of one stage and shows where it is."""
-
-    def __init__(self, stage: str, entries: list[LogEntry]) -> None:
-        self.stage = stage
-        self.entries = entries
-        self.started = time.monotonic()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """One optimizer step was logged."""
-        if logs is None or "loss" not in logs:
-            return
-        seconds = time.monotonic() - self.started
-        entry = LogEntry(
-            stage=self.stage, step=state.global_step, steps=state.max_steps, loss=logs["loss"], seconds=seconds
-        )
-        self.entries.append(entry)
-        report_progress("training", f"{self.stage} · loss {entry.loss:.3f}", entry.step, entry.steps)
+from flywheel.errors import FlywheelError
+from flywheel.training.export import export_adapter
+from flywheel.training.spec import (  # fmt: skip
+    LogEntry,
+    PreferenceRow,
+    SftRow,
+    StageResult,
+    TrainResult,
+    TrainSpec,
+    read_rows,
+    read_spec,
+    write_last,
+)
+from flywheel.training.stage import child_environment
 
 
 def train(spec_file: Path) -> TrainResult:
     """Both stages for one spec; writes `result.json` beside it and returns its content."""
     started = time.monotonic()
     spec = read_spec(spec_file)
-    sft_rows = [SftRow.model_validate_json(line) for line in spec.sft_rows.read_text().splitlines()]
-    pairs = [PreferenceRow.model_validate_json(line) for line in spec.preference_rows.read_text().splitlines()]
-    if not sft_rows:
+    rows, pairs = read_rows(spec.sft_rows, SftRow), read_rows(spec.preference_rows, PreferenceRow)
+    if not rows:
         raise FlywheelError("there are no supervised rows to train on", where=str(spec.sft_rows),
                             remedy="accept corrections or add demonstrations first")  # fmt: skip
-    torch.set_num_threads(spec.threads)
-    scratch = spec_file.parent / "trainer"
-    log: list[LogEntry] = []
-    trainer = train_sft(spec, sft_rows, scratch, ProgressLog("SFT", log))
-    presentations = round(spec.sft_epochs * len(sft_rows))
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    accuracy = change = None
+    work = spec_file.parent / "trainer"
+    _forget_others(work, spec)
+    supervised = _stage("sft", spec_file, work / spec.sha256()[:16] / "sft", spec)
+    adapter, preference = work / spec.sha256()[:16] / "sft" / "adapter", None
     if pairs:
-        tokenizer: Any = trainer.processing_class
-        accuracy, change = train_preference(spec, model, tokenizer, pairs, scratch, ProgressLog("DPO", log))
-    adapter_id, path = export_adapter(model, spec.output, spec.base_model_name)
-    supervised = [entry.loss for entry in log if entry.stage == "SFT"]
-    result = TrainResult(
+        preference = _stage("preference", spec_file, work / spec.sha256()[:16] / "dpo", spec, adapter)
+        adapter = work / spec.sha256()[:16] / "dpo" / "adapter"
+    adapter_id, path = export_adapter(adapter, spec.output, spec.base_model_name)
+    result = _result(adapter_id, path, len(rows), len(pairs), supervised, preference, time.monotonic() - started)
+    write_last(spec_file.with_name("result.json"), result)
+    shutil.rmtree(work)
+    return result
+
+
+def _forget_others(work: Path, spec: TrainSpec) -> None:
+    """Remove what an earlier, different spec left behind."""
+    for folder in work.glob("*"):
+        if folder.name != spec.sha256()[:16]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stage(name: str, spec_file: Path, folder: Path, spec: TrainSpec, *inputs: Path) -> StageResult:
+    """Run one stage in its own process, unless it has already been run for this very spec."""
+    file = folder / "result.json"
+    try:
+        done = StageResult.model_validate_json(file.read_text(encoding="utf-8"))
+        if done.spec_sha256 == spec.sha256():
+            return done
+    except (OSError, ValidationError):
+        pass
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", f"flywheel.training.{name}", *map(str, (spec_file, folder, *inputs))]
+    code = subprocess.run(command, env=child_environment(), check=False).returncode
+    if code == 2:
+        raise SystemExit(2)  # the stage has said why
+    if code:
+        raise FlywheelError(
+            f"the {name} stage ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}", where=str(folder),
+            remedy="see the lines above; the same command goes on where it stopped, unless memory ran out: then lower "
+            "training.max_pack_tokens",
+        )  # fmt: skip
+    return StageResult.model_validate_json(file.read_text(encoding="utf-8"))
+
+
+def _result(
+    adapter_id: str, path: Path, rows: int, pairs: int, supervised: StageResult, preference: StageResult | None, seconds: float
+) -> TrainResult:  # fmt: skip
+    stages = [stage for stage in (supervised, preference) if stage]
+    losses = _losses(supervised.log, validation=False)
+    validation = _losses(supervised.log, validation=True)
+    return TrainResult(
         adapter_id=adapter_id,
         adapter_path=path,
-        sft_rows=len(sft_rows),
-        preference_rows=len(pairs),
-        sft_presentations=presentations,
-        sft_first_loss=supervised[0],
-        sft_last_loss=supervised[-1],
-        preference_accuracy=accuracy,
-        chosen_logps_change=change,
-        seconds=time.monotonic() - started,
-        log=log,
+        sft_rows=rows,
+        preference_rows=pairs,
+        sft_presentations=supervised.presentations,
+        sft_first_loss=losses[0],
+        sft_last_loss=losses[-1],
+        validation_loss=min(validation, default=None),
+        preference_accuracy=preference.accuracy if preference else None,
+        chosen_logps_change=preference.chosen_change if preference else None,
+        sharing=supervised.sharing,
+        tokens=sum(stage.tokens for stage in stages),
+        tokens_computed=sum(stage.computed for stage in stages),
+        seconds=seconds,
+        log=[entry for stage in stages for entry in stage.log],
     )
-    temporary = spec_file.with_name("result.json.partial")
-    temporary.write_text(result.model_dump_json(indent=2), encoding="utf-8")
-    temporary.replace(spec_file.with_name("result.json"))
-    return result
+
+
+def _losses(log: Sequence[LogEntry], *, validation: bool) -> list[float]:
+    return [entry.loss for entry in log if entry.validation is validation]
 
 
 def main() -> int:

@@ -5,29 +5,27 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
-def export_adapter(model: Any, output: Path, base_model_name: str) -> tuple[str, Path]:
-    """Save the trained adapter (never the frozen `ref`) below `output`; returns its id and folder.
+def export_adapter(trained: Path, output: Path, base_model_name: str) -> tuple[str, Path]:
+    """Copy an adapter that PEFT saved into its place below `output`; returns its id and folder.
 
     The id is the hash of the adapter's files, so the same weights give the same folder and vLLM's prefix cache, which
     is keyed by name and path, can never serve a stale one. The folder appears whole or not at all.
     """
     partial = output / f".partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, selected_adapters=["default"])
+    partial.mkdir(parents=True)
+    for name in ADAPTER_FILES:
+        shutil.copyfile(trained / name, partial / name)
     canonical_config(partial / "adapter_config.json", base_model_name)
     adapter_id = f"adapter-{adapter_sha256(partial)[:16]}"
     final = output / adapter_id
     if final.exists():
         shutil.rmtree(partial)
     else:
-        for file in partial.iterdir():
-            if file.name not in ADAPTER_FILES:
-                file.unlink()
         partial.rename(final)
     return adapter_id, final
 

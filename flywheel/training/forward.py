@@ -4,30 +4,38 @@ The vocabulary projection is the widest matrix of a small model; projecting a pa
 of all its thousands saves most of it, and the memory of the full logits.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from flywheel.training import attention
 from flywheel.training.collate import Pack
 
 
-def target_log_probabilities(model: Any, pack: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """(T,) natural log-probability of each target token under `model` (a causal LM, PEFT-wrapped or not).
+def target_log_probabilities(model: Any, pack: Pack) -> torch.Tensor:
+    """(T,) natural log-probability of each row's target tokens under `model` (a causal LM, PEFT-wrapped or not).
 
-    The model must have been loaded with the attention implementation `shared_prefix`.
+    A model loaded with the attention implementation `token_tree` computes the whole tree at once, any other one row
+    after the other.
     """
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = causal.model(
-        input_ids=pack["input_ids"],
-        position_ids=pack["position_ids"],
-        bounds=tuple(pack["bounds"].tolist()),
+    if model.config._attn_implementation != attention.NAME:
+        return torch.cat([_of_one_row(model, pack, row) for row in range(len(pack.paths))])
+    logits = model(
+        input_ids=pack.input_ids,
+        position_ids=pack.position_ids,
+        nodes=pack.nodes,
+        logits_to_keep=pack.predictors,
         use_cache=False,
-    ).last_hidden_state
-    logits = causal.lm_head(hidden[0, pack["predictors"]]).float()
-    return -torch.nn.functional.cross_entropy(logits, pack["targets"], reduction="none")
+    ).logits[0]
+    return _log_probabilities(logits, pack.targets)[pack.scored]
 
 
-def as_inputs(packed: Pack) -> dict[str, torch.Tensor]:
-    """A pack as the dictionary a `transformers` trainer hands to `compute_loss`."""
-    return packed._asdict()
+def _of_one_row(model: Any, pack: Pack, row: int) -> torch.Tensor:
+    targets = pack.targets[pack.scored[pack.owners == row]]
+    ids = pack.input_ids[:, pack.paths[row]]
+    places = torch.arange(ids.shape[1] - len(targets) - 1, ids.shape[1] - 1, device=ids.device)
+    return _log_probabilities(model(input_ids=ids, logits_to_keep=places, use_cache=False).logits[0], targets)
+
+
+def _log_probabilities(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return -torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")

@@ -1,94 +1,86 @@
-"""Supervised stage: TRL's SFTTrainer over packs with a shared prefix; loss on the corrected step alone."""
+"""Supervised stage: TRL's SFTTrainer over token trees; loss on the corrected step alone.
 
+    python -m flywheel.training.sft SPEC.json FOLDER
+
+Writes the adapter and, last, `result.json` into FOLDER.
+"""
+
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoTokenizer
 from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportPrivateImportUsage]
 
-from flywheel.training import attention
-from flywheel.training.collate import Segment, pack
-from flywheel.training.forward import as_inputs, target_log_probabilities
-from flywheel.training.spec import SftRow, TrainSpec
+from flywheel.training.collate import Pack, Row
+from flywheel.training.forward import target_log_probabilities
+from flywheel.training.model import load_base
+from flywheel.training.packing import cut_all, plan_steps
+from flywheel.training.spec import SftRow, StageResult, TrainSpec, read_rows, read_spec
+from flywheel.training.trainer import (
+    PackedSteps,
+    Plan,
+    arguments,
+    callbacks,
+    datasets,
+    finish,
+    last_whole_save,
+    run_stage,
+)
 
 
-class SharedPrefixSFTTrainer(SFTTrainer):
-    """SFTTrainer whose batch is one pack; the loss is the mean over its target tokens."""
+class PackedSFTTrainer(PackedSteps, SFTTrainer):
+    """SFTTrainer whose loss is the mean negative log-likelihood over the target tokens of a step."""
 
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Mean negative log-likelihood of the pack's target tokens."""
-        del num_items_in_batch  # one pack is one batch: nothing is accumulated
-        loss = -target_log_probabilities(model, inputs).mean()
-        return (loss, {}) if return_outputs else loss
+    def pack_loss(self, model: Any, pack: Pack, packs: Sequence[Pack]) -> torch.Tensor:
+        """A pack's summed loss over the step's number of target tokens: every target token weighs the same."""
+        return -target_log_probabilities(model, pack).sum() / sum(len(each.scored) for each in packs)
 
 
-def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Rows of one batch -> one pack; `labels` carry the target, -100 elsewhere."""
-    segments = [Segment(example["input_ids"][: example["prompt_length"]],
-                        example["input_ids"][example["prompt_length"] :]) for example in examples]  # fmt: skip
-    return as_inputs(pack(segments))
+def plan_sft(spec: TrainSpec, rows: Sequence[SftRow], validation: Sequence[SftRow], *, shared: bool) -> Plan:
+    """The stage's steps; without sharing every row is a pack of its own."""
+    every = [[Row(row.prompt_ids, row.target_ids)] for row in (*rows, *validation)]
+    sequences = [[*row.prompt_ids, *row.target_ids] for row in (*rows, *validation)]
+    limit = spec.max_pack_tokens if shared else 0
+    steps = plan_steps(
+        sequences[: len(rows)], presentations=spec.sft_presentations, rows_per_step=spec.rows_per_step, max_tokens=limit,
+        seed=spec.seed,
+    )  # fmt: skip
+    held = cut_all(sequences[len(rows) :], limit) if validation else []
+    return Plan(every, steps, [[len(rows) + row for row in each] for each in held])
 
 
-def train_sft(
-    spec: TrainSpec, rows: Sequence[SftRow], scratch: Path, callback: TrainerCallback
-) -> SharedPrefixSFTTrainer:
-    """Train a fresh LoRA adapter on the pinned base; the trainer with the trained PEFT model comes back.
+def train_sft(spec: TrainSpec, folder: Path) -> StageResult:
+    """Train a fresh LoRA adapter on the pinned base, or go on with what a killed run saved below `folder`.
 
     All-linear plain LoRA: anything else (DoRA, added tokens) cannot be served by vLLM.
     """
-    attention.register()
-    model = AutoModelForCausalLM.from_pretrained(
-        spec.base_model, dtype=torch.bfloat16, attn_implementation=attention.NAME
-    )
-    dataset = Dataset.from_list(
-        [
-            {
-                "input_ids": [*row.prompt_ids, *row.target_ids],
-                "labels": [*[-100] * len(row.prompt_ids), *row.target_ids],
-                "prompt_length": len(row.prompt_ids),
-            }
-            for row in rows
-        ]
-    )
-    arguments = SFTConfig(
-        output_dir=str(scratch),
-        num_train_epochs=spec.sft_epochs,
-        per_device_train_batch_size=spec.rows_per_pack,
-        learning_rate=spec.sft_learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.1,
-        max_grad_norm=1.0,
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        max_length=None,  # length is enforced by the dataset stage, never by silent truncation
-        remove_unused_columns=False,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        seed=spec.seed,
-        data_seed=spec.seed,
-        dataloader_pin_memory=False,
-    )
+    rows, validation = read_rows(spec.sft_rows, SftRow), read_rows(spec.validation_rows, SftRow)
+    model, sharing = load_base(spec, max(len(row.prompt_ids) + len(row.target_ids) for row in (*rows, *validation)))
+    plan = plan_sft(spec, rows, validation, shared=sharing == "tree")
+    config = SFTConfig(
+        **arguments(spec, plan, folder / "saves"), learning_rate=spec.sft_learning_rate, lr_scheduler_type="cosine",
+        warmup_steps=0.1, dataset_kwargs={"skip_prepare_dataset": True},
+    )  # fmt: skip
     torch.manual_seed(spec.seed)
-    trainer = SharedPrefixSFTTrainer(
+    trainer = PackedSFTTrainer(
         model=model,
-        args=arguments,
-        train_dataset=dataset,
+        args=config,
+        **datasets(plan),
         processing_class=AutoTokenizer.from_pretrained(spec.base_model),
-        data_collator=collate,
+        data_collator=plan.collate,
         # The adapter stays in float32 (PEFT's default): bfloat16 would round DPO's small steps away.
         peft_config=LoraConfig(
             r=spec.lora_rank, lora_alpha=spec.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
         ),
-        callbacks=[callback],
+        callbacks=callbacks(spec, plan, "SFT"),
     )
-    trainer.train()
-    return trainer
+    trainer.train(resume_from_checkpoint=last_whole_save(folder / "saves"))
+    return finish(trainer, spec, plan, folder, stage="SFT", sharing=sharing)
+
+
+if __name__ == "__main__":
+    run_stage(lambda: train_sft(read_spec(Path(sys.argv[1])), Path(sys.argv[2])))

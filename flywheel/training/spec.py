@@ -5,13 +5,18 @@
 Rows come pre-tokenised by our renderer (`flywheel.chat`), so the trainer never renders a template.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from flywheel.errors import FlywheelError
+
+# Where a spec lies may differ from run to run; what it says may not.
+_PLACES = {"base_model", "output", "sft_rows", "validation_rows", "preference_rows"}
 
 
 class TrainSpec(BaseModel):
@@ -22,9 +27,14 @@ class TrainSpec(BaseModel):
         base_model_name: content-addressed name written into the adapter.
         output: folder the finished adapter is moved to, under its content hash.
         sft_rows: JSON lines `{"prompt_ids", "target_ids"}`.
+        validation_rows: the same, never trained on: they say when supervised training stops helping; may be empty.
         preference_rows: JSON lines `{"prompt_ids", "chosen_ids", "rejected_ids"}`; may be empty.
-        sft_epochs: passes over the supervised rows; a fraction stops inside the last pass.
-        rows_per_pack: rows that share one forward pass and the prefix they have in common.
+        sft_presentations: supervised rows shown in all, over as many epochs as that takes.
+        rows_per_step: supervised rows of one optimizer step.
+        max_pack_tokens: most distinct tokens of one forward pass, which bounds memory; a longer row goes alone.
+        steps_between_saves: optimizer steps between two validations, each saved: what a killed run loses at most.
+        patience: validations without improvement that end the supervised stage; its best weights are kept.
+        chosen_fall: largest mean fall of the chosen sides' log-probability in nats that the preference stage may cause.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -33,27 +43,70 @@ class TrainSpec(BaseModel):
     base_model_name: str
     output: Path
     sft_rows: Path
+    validation_rows: Path
     preference_rows: Path
     lora_rank: int
     lora_alpha: int
+    gradient_checkpointing: bool = False
+    max_pack_tokens: int
+    steps_between_saves: int
     sft_learning_rate: float
-    sft_epochs: float
-    rows_per_pack: int
+    sft_presentations: int
+    rows_per_step: int
+    patience: int
     dpo_learning_rate: float
     dpo_beta: float
-    dpo_pairs_per_pack: int
+    dpo_pairs_per_step: int
+    chosen_fall: float
     threads: int
     seed: int
 
+    def sha256(self) -> str:
+        """Hash of all that decides the adapter: settings, base and the rows themselves, not where they lie."""
+        digest = hashlib.sha256(self.model_dump_json(exclude=_PLACES).encode())
+        for file in (self.sft_rows, self.validation_rows, self.preference_rows):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
+
 
 class LogEntry(BaseModel):
-    """One line of the training log."""
+    """One line of the training log.
+
+    Attributes:
+        stage: SFT or DPO.
+        loss: of the step's rows; of the validation rows where `validation` is set.
+        chosen_change: mean change of the chosen sides' log-probability since the stage began, nats; DPO only.
+        accuracy: share of pairs whose margin is positive; DPO only.
+    """
 
     stage: str
     step: int
     steps: int
     loss: float
     seconds: float
+    validation: bool = False
+    chosen_change: float | None = None
+    accuracy: float | None = None
+
+
+class StageResult(BaseModel):
+    """What one stage found out; written last, so its existence means that the adapter beside it is whole.
+
+    Attributes:
+        spec_sha256: the spec it belongs to.
+        sharing: how rows shared their tokens: "tree", or why they did not.
+        tokens: tokens of all rows shown; computed: tokens that went through the model for them.
+        presentations: rows (pairs) shown, fewer than planned where the stage stopped early.
+    """
+
+    spec_sha256: str
+    sharing: str
+    tokens: int
+    computed: int
+    presentations: int
+    accuracy: float | None = None
+    chosen_change: float | None = None
+    log: list[LogEntry]
 
 
 class TrainResult(BaseModel):
@@ -66,8 +119,12 @@ class TrainResult(BaseModel):
     sft_presentations: int
     sft_first_loss: float
     sft_last_loss: float
+    validation_loss: float | None
     preference_accuracy: float | None
     chosen_logps_change: float | None
+    sharing: str
+    tokens: int
+    tokens_computed: int
     seconds: float
     log: list[LogEntry]
 
@@ -87,10 +144,25 @@ class PreferenceRow(BaseModel):
     rejected_ids: list[int]
 
 
+RowKind = TypeVar("RowKind", SftRow, PreferenceRow)
+
+
 def write_rows(file: Path, rows: Iterable[SftRow | PreferenceRow]) -> None:
     """Write rows as JSON lines."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
+
+
+def read_rows(file: Path, kind: type[RowKind]) -> list[RowKind]:
+    """Rows of a file that `write_rows` wrote."""
+    return [kind.model_validate_json(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def write_last(file: Path, result: BaseModel) -> None:
+    """Write a result whole or not at all."""
+    temporary = file.with_name(f"{file.name}.partial")
+    temporary.write_text(result.model_dump_json(indent=2), encoding="utf-8")
+    temporary.replace(file)
 
 
 def read_spec(file: Path) -> TrainSpec:

@@ -1,5 +1,6 @@
 """Between the tables and the training child: which rows train, the spec, and the child's result. No torch here."""
 
+import hashlib
 import json
 import os
 import sys
@@ -37,22 +38,32 @@ def prepare(
     output.mkdir(parents=True, exist_ok=True)
     (folder / "result.json").unlink(missing_ok=True)
     chosen = preference.sort(["from_week", "row_id"], descending=[True, False]).head(training.dpo_pairs)
-    write_rows(folder / "sft.jsonl", [_sft_row(row, renderer) for row in sft.sort("row_id").iter_rows(named=True)])
+    taught, held = split_validation(sft, training.validation_share)
+    for name, rows in (("sft", taught), ("validation", held)):
+        write_rows(
+            folder / f"{name}.jsonl", [_sft_row(row, renderer) for row in rows.sort("row_id").iter_rows(named=True)]
+        )
     write_rows(folder / "preference.jsonl", [_preference_row(row, renderer) for row in chosen.iter_rows(named=True)])
     spec = TrainSpec(
         base_model=base.folder,
         base_model_name=f"{base.name}-{base.sha256[:12]}",
         output=output.absolute(),
         sft_rows=(folder / "sft.jsonl").absolute(),
+        validation_rows=(folder / "validation.jsonl").absolute(),
         preference_rows=(folder / "preference.jsonl").absolute(),
         lora_rank=training.lora_rank,
         lora_alpha=training.lora_alpha,
+        gradient_checkpointing=training.gradient_checkpointing,
+        max_pack_tokens=training.max_pack_tokens,
+        steps_between_saves=training.steps_between_saves,
         sft_learning_rate=training.sft_learning_rate,
-        sft_epochs=min(training.sft_max_epochs, training.sft_presentations / max(1, sft.height)),
-        rows_per_pack=training.rows_per_pack,
+        sft_presentations=min(training.sft_presentations, training.sft_max_epochs * taught.height),
+        rows_per_step=training.rows_per_step,
+        patience=training.patience,
         dpo_learning_rate=training.dpo_learning_rate,
         dpo_beta=training.dpo_beta,
-        dpo_pairs_per_pack=training.dpo_pairs_per_pack,
+        dpo_pairs_per_step=training.dpo_pairs_per_step,
+        chosen_fall=training.chosen_fall,
         threads=settings.threads,
         seed=training.seed,
     )
@@ -60,6 +71,26 @@ def prepare(
     spec_file.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
     child = [sys.executable, "-m", "flywheel.training", str(spec_file)]
     return Prepared(spec_file, spec, [sys.executable, "-m", "flywheel.processes", "--", *child])
+
+
+def split_validation(sft: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows to train on, and about `share` of the near-duplicate groups to validate on; no group or conversation in both.
+
+    A group keeps its side as data grows: the split is by the hash of its name. Under 20 validation rows there are none: so
+    few say nothing about when to stop.
+    """
+    held_groups = sft.filter(pl.col("near_duplicate_group").map_elements(_unit, return_dtype=pl.Float64) < share)
+    held = sft.filter(pl.col("conversation_id").is_in(held_groups["conversation_id"].implode()))
+    # A conversation pulls its other groups along.
+    held = sft.filter(pl.col("near_duplicate_group").is_in(held["near_duplicate_group"].implode()))
+    if held.height < 20:
+        return sft, sft.clear()
+    return sft.join(held, on="row_id", how="anti"), held
+
+
+def _unit(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
 
 def child_environment() -> dict[str, str]:
@@ -92,7 +123,7 @@ def checkpoint_row(
         "spec": prepared.spec.model_dump_json(),
         **result.model_dump(include={
             "sft_rows", "preference_rows", "sft_presentations", "sft_first_loss", "sft_last_loss", "preference_accuracy",
-            "chosen_logps_change", "seconds",
+            "chosen_logps_change", "validation_loss", "sharing", "tokens", "tokens_computed", "seconds",
         }),
         "log": json.dumps([entry.model_dump() for entry in result.log]),
     }  # fmt: skip

@@ -75,10 +75,16 @@ class Training(_Strict):
     sft_learning_rate: float = Field(default=1e-3, gt=0)
     sft_presentations: int = Field(default=480, ge=1)
     sft_max_epochs: int = Field(default=3, ge=1)
-    rows_per_pack: int = Field(default=16, ge=1)
+    rows_per_step: int = Field(default=16, ge=1)
+    max_pack_tokens: int = Field(default=4096, ge=16)
+    gradient_checkpointing: bool = False
+    validation_share: float = Field(default=0.05, ge=0, le=0.5)
+    steps_between_saves: int = Field(default=10, ge=1)
+    patience: int = Field(default=3, ge=1)
     dpo_learning_rate: float = Field(default=2e-5, gt=0)
     dpo_pairs: int = Field(default=32, ge=0)
-    dpo_pairs_per_pack: int = Field(default=8, ge=1)
+    dpo_pairs_per_step: int = Field(default=8, ge=1)
+    chosen_fall: float = Field(default=0.0, ge=0)
     dpo_beta: float = Field(default=0.1, gt=0)
     max_prompt_tokens: int = Field(default=2048, ge=16)
     seed: int = 0

@@ -82,11 +82,12 @@ def train(base: BaseModel, renderer: Renderer, pack: Pack, histories: list[list[
         step = renderer.step(history, {"role": "assistant", "content": "I can only help with Acme orders."}, pack.tools)
         rows.append(SftRow(prompt_ids=step.prompt_ids, target_ids=step.target_ids))
     write_rows(folder / "sft.jsonl", rows)
+    write_rows(folder / "validation.jsonl", [])
     write_rows(folder / "preference.jsonl", [])
     spec = TrainSpec(
         base_model=base.folder, base_model_name="smollm2", output=folder / "out", sft_rows=folder / "sft.jsonl",
-        preference_rows=folder / "preference.jsonl", lora_rank=16, lora_alpha=32, sft_learning_rate=1e-3, sft_epochs=1, rows_per_pack=8,
-        dpo_learning_rate=1e-5, dpo_beta=0.1, dpo_pairs_per_pack=4, threads=2, seed=0,
+        preference_rows=folder / "preference.jsonl", lora_rank=16, lora_alpha=32, sft_learning_rate=1e-3, sft_presentations=len(rows), rows_per_step=8, validation_rows=folder / "validation.jsonl", max_pack_tokens=4096, steps_between_saves=5, patience=3,chosen_fall=0.0,
+        dpo_learning_rate=1e-5, dpo_beta=0.1, dpo_pairs_per_step=4, threads=2, seed=0,
     )  # fmt: skip
     (folder / "spec.json").write_text(spec.model_dump_json())
     subprocess.run(

@@ -15,28 +15,19 @@ from flywheel.training.spec import PreferenceRow, SftRow, TrainSpec, write_rows
 from flywheel.training.stage import read_result
 
 
-@pytest.fixture(scope="module")
-def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from flywheel_tests.conftest import SUPPORT_DESK
-
-    cache = tmp_path_factory.mktemp("models")
-    made = subprocess.run([sys.executable, "-m", "flywheel.training.base_model", "tiny-random", str(cache), str(SUPPORT_DESK)],
-                          check=True, capture_output=True, text=True)  # fmt: skip
-    return Path(made.stdout.strip().splitlines()[-1])
-
-
-def prepare(folder: Path, base_model: Path, *, epochs: float = 6) -> Path:
+def prepare(folder: Path, tiny_base_model: Path, *, epochs: float = 6) -> Path:
     prefix = list(range(10, 60))
     rows = [SftRow(prompt_ids=[*prefix, 100 + n], target_ids=[200 + n, 2]) for n in range(16)]
     pairs = [
         PreferenceRow(prompt_ids=r.prompt_ids, chosen_ids=r.target_ids, rejected_ids=[300, 301, 2]) for r in rows[:4]
     ]
     write_rows(folder / "sft.jsonl", rows)
+    write_rows(folder / "validation.jsonl", [])
     write_rows(folder / "preference.jsonl", pairs)
     spec = TrainSpec(
-        base_model=base_model, base_model_name="tiny", output=folder / "out", sft_rows=folder / "sft.jsonl",
-        preference_rows=folder / "preference.jsonl", lora_rank=8, lora_alpha=16, sft_learning_rate=1e-2, sft_epochs=epochs,
-        rows_per_pack=8, dpo_learning_rate=1e-3, dpo_beta=0.1, dpo_pairs_per_pack=4, threads=2, seed=0,
+        base_model=tiny_base_model, base_model_name="tiny", output=folder / "out", sft_rows=folder / "sft.jsonl",
+        preference_rows=folder / "preference.jsonl", lora_rank=8, lora_alpha=16, sft_learning_rate=1e-2, sft_presentations=round(16 * epochs),
+        rows_per_step=8, validation_rows=folder / "validation.jsonl", max_pack_tokens=4096, steps_between_saves=5, patience=3,chosen_fall=0.0, dpo_learning_rate=1e-3, dpo_beta=0.1, dpo_pairs_per_step=4, threads=1, seed=0,
     )  # fmt: skip
     (folder / "spec.json").write_text(spec.model_dump_json())
     return folder / "spec.json"
@@ -46,11 +37,11 @@ def command(spec: Path) -> list[str]:
     return [sys.executable, "-m", "flywheel.training", str(spec)]
 
 
-def test_it_learns_exports_plain_lora_and_repeats_itself(tmp_path: Path, base_model: Path):
+def test_it_learns_exports_plain_lora_and_repeats_itself(tmp_path: Path, tiny_base_model: Path):
     results = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        spec = prepare(tmp_path / name, base_model)
+        spec = prepare(tmp_path / name, tiny_base_model)
         subprocess.run(command(spec), check=True, capture_output=True)
         results.append(read_result(spec))
     first = results[0]
@@ -68,9 +59,9 @@ def test_it_learns_exports_plain_lora_and_repeats_itself(tmp_path: Path, base_mo
 
 
 def test_a_killed_child_leaves_no_result_and_no_adapter_and_the_error_names_the_remedy(
-    tmp_path: Path, base_model: Path
+    tmp_path: Path, tiny_base_model: Path
 ):
-    spec = prepare(tmp_path, base_model, epochs=4000)
+    spec = prepare(tmp_path, tiny_base_model, epochs=4000)
     launcher = [sys.executable, "-m", "flywheel.processes", "--", *command(spec)]
     progress = tmp_path / "progress"
     with subprocess.Popen(
