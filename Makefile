@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_HOME := $(CURDIR)
 export PYTHONUNBUFFERED := 1
-# Where pip looks for the CPU build of torch when the indexes it is set up with do not have it.
-TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+# Where pip also looks for the CPU build of torch: needed where the indexes it is set up with do not have it.
+TORCH_CPU_INDEX ?=
+EXTRA_INDEX := $(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX))
 
 .PHONY: help demo test test-slow lap ui bench lint lock environment clean
 
@@ -43,16 +44,16 @@ $(READY): requirements-cpu.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "making the environment in $(VENV) (about 2 minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --no-deps -r requirements-cpu.lock || { \
-	  echo "torch 2.13.0+cpu is not on the indexes pip is set up with; trying $(TORCH_CPU_INDEX)"; \
-	  $(BIN)/python -m pip install --quiet --no-deps --extra-index-url $(TORCH_CPU_INDEX) -r requirements-cpu.lock; }
+	@$(BIN)/python -m pip install --quiet --no-deps $(EXTRA_INDEX) -r requirements-cpu.lock || { \
+	  echo "if it is torch 2.13.0+cpu that pip did not find: name PyTorch's package index for CPU builds, as in"; \
+	  echo "  make $(or $(MAKECMDGOALS),environment) TORCH_CPU_INDEX=https://..."; exit 1; }
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
 lock: ## resolve requirements-cpu.lock anew from pyproject.toml (needs uv)
 	printf 'torchvision; sys_platform == "never"\ntorchaudio; sys_platform == "never"\ntorchcodec; sys_platform == "never"\n' > .lock-overrides
 	uv pip compile pyproject.toml --extra cpu --extra dev --override .lock-overrides --python-version 3.11 \
-	  --extra-index-url $(TORCH_CPU_INDEX) --no-annotate --no-header -o requirements-cpu.lock
+	  $(EXTRA_INDEX) --no-annotate --no-header -o requirements-cpu.lock
 	rm .lock-overrides
 
 clean: ## remove the environment, the lake and the Dagster instance
