@@ -83,7 +83,7 @@ def server_spec(settings: Settings, pack: Pack, base: BaseModel, renderer: Rende
     folder = settings.checkpoints(pack.name).absolute()
     return ServerSpec(
         model=base.folder,
-        chat_template=renderer.template_file,
+        family=renderer.family,
         adapters={adapter: folder / adapter for adapter in sorted(adapters)},
         max_model_len=pack.settings.max_model_len,
         max_num_seqs=pack.settings.evaluation.concurrency,

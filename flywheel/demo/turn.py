@@ -66,7 +66,7 @@ def _traffic(
     renderer = Renderer(base.tokenizer_file, pack.settings.model_family)
     spec = ServerSpec(
         model=base.folder,
-        chat_template=renderer.template_file,
+        family=renderer.family,
         adapters={} if adapter == BASE else {adapter: settings.checkpoints(pack.name).absolute() / adapter},
         max_model_len=pack.settings.max_model_len,
         max_num_seqs=pack.settings.evaluation.concurrency,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flywheel.chat.families import FamilyName
 from flywheel.workflows.environment import Environment, load_environment
 
 
@@ -181,7 +182,7 @@ class WorkflowSettings(_Strict):
     owner: str
     description: str = ""
     base_model: str = "smollm2-135m-instruct"
-    model_family: Literal["chatml_hermes"] = "chatml_hermes"
+    model_family: FamilyName = "chatml_hermes"
     qa_mode: Literal["three", "two"] = "three"
     release: Literal["approval", "automatic"] = "approval"
     max_model_len: int = Field(default=2048, ge=128)
