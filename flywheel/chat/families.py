@@ -152,7 +152,7 @@ FAMILIES: dict[str, Family] = {
             tool_parser="flywheel_phi4_mini",
             tool_parser_plugin=PHI4_MINI_PARSER,
             end_of_turn=("<|end|>",),
-            special_tokens=("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|tool|>", "<|/tool|>", "<|tool_call|>", "<|/tool_call|>"),
+            special_tokens=("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|tool|>", "<|/tool|>"),
             architecture="Phi3ForCausalLM",
             # Its configuration names a window of 262,144 tokens, twice its longest context: it never cuts anything.
             attention="full",
@@ -170,7 +170,7 @@ FAMILIES: dict[str, Family] = {
             call_format=_HERMES,
             tool_parser="hermes",
             end_of_turn=("<|im_end|>",),
-            special_tokens=(*_CHATML, "<think>", "</think>"),
+            special_tokens=_CHATML,
             architecture="SmolLM3ForCausalLM",
             attention="full",
             traps=(

@@ -53,7 +53,7 @@ class Renderer:
     def __init__(self, tokenizer_file: Path, family: str = "chatml_hermes") -> None:
         self.family = find_family(family)
         self.template_file = self.family.template_file
-        self._tokenizer_file = tokenizer_file
+        self.tokenizer_file = tokenizer_file
         # transformers (and so vLLM) renders with these two flags and a tojson that keeps non-ASCII and key order.
         environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag]
@@ -63,7 +63,7 @@ class Renderer:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer.from_file(str(self._tokenizer_file))
+        return Tokenizer.from_file(str(self.tokenizer_file))
 
     @property
     def template_sha256(self) -> str:
