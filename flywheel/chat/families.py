@@ -55,7 +55,7 @@ class Family:
         adapter_key_renames: (prefix in PEFT's file, prefix the serving architecture knows); without them vLLM applies nothing.
         attention: what the layers see; other than `full`, rows must not share a pack (see `may_share_a_pack`).
         full_size_runs: where the real weights were trained and served by us.
-        cpu_serving: None when vLLM serves the architecture on CPU, else the reason it does not.
+        cpu_serving: None when vLLM starts with the architecture on our CPU installation, else its own words for why it does not.
         traps: what is known to go wrong, for the README and for who reads a red check.
     """
 
@@ -100,6 +100,7 @@ class Family:
 
 
 _HERMES = '<tool_call>{"name": …, "arguments": {…}}</tool_call>'
+_PROJECTIONS = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
 _CHATML = ("<|im_start|>", "<|im_end|>")
 
 FAMILIES: dict[str, Family] = {
@@ -135,7 +136,9 @@ FAMILIES: dict[str, Family] = {
             architecture="Qwen3_5ForConditionalGeneration",
             adapter_key_renames=(("base_model.model.model.", "base_model.model.model.language_model."),),
             attention="linear",
+            cpu_serving="No module named 'torchvision'",
             traps=(
+                "vLLM's module for it imports torchvision, which the CPU installation leaves out: it is trained there, but not served",
                 "without fla and causal_conv1d, linear attention leaks from one packed row into the next",
                 "values are plain text, typed by the tool's schema: the string \"null\" of a nullable string comes back as null, a "
                 "parameter without a type as a string, and </parameter> or </function> inside a string cuts it",
@@ -191,13 +194,14 @@ FAMILIES: dict[str, Family] = {
                             "<tool_response|>", "<|channel>", "<channel|>", '<|"|>'),
             architecture="Gemma4ForConditionalGeneration",
             attention="sliding",
-            profile=Profile(target_modules=r".*language_model\..*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"),
+            profile=Profile(target_modules=rf"(?!.*(vision|audio)).*\.({_PROJECTIONS}|per_layer_\w+)"),
             traps=(
                 "five revisions of its template so far: pin the model's revision, and serve with this template",
                 "a turn with calls ends with <|tool_response>, not with <turn|>",
                 "bare values are typed by the tool's schema: numbers inside an object without declared properties come back as strings",
                 "declarations show type, description, enum, items, properties and required; patterns and limits are not shown",
                 "PEFT cannot wrap the linear layers of its image and sound towers: they are left out",
+                "where content goes through a macro with a loop, vLLM hands the template lists of parts instead of text",
             ),
         ),
         Family(

@@ -73,7 +73,7 @@ class Renderer:
     def text(self, messages: list[Message], tools: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         """The conversation as the template writes it."""
         return self._template.render(
-            messages=[_for_template(message) for message in messages],
+            messages=[for_template(message) for message in messages],
             tools=canonical_tools(tools),
             add_generation_prompt=add_generation_prompt,
         )
@@ -131,7 +131,7 @@ def canonical_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _for_template(message: Message) -> Message:
+def for_template(message: Message) -> Message:
     """A message as vLLM hands it to the template: arguments as an object, `{}` where they are none."""
     calls = message.get("tool_calls")
     if not calls:

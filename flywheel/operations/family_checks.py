@@ -52,7 +52,7 @@ def _ends(folder: Path, renderer: Renderer) -> set[int]:
     ids = _read(folder / named).get("eos_token_id")
     token = _read(folder / "tokenizer_config.json").get("eos_token")
     own = renderer.encode(token["content"] if isinstance(token, dict) else token) if token else []
-    return {*(ids if isinstance(ids, list) else [ids]), *own}
+    return {*([ids] if isinstance(ids, int) else ids or []), *own}
 
 
 def _read(file: Path) -> dict[str, Any]:

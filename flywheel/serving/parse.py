@@ -57,7 +57,7 @@ def _parser(family_name: str, tokenizer_file: str) -> tuple[Any, Any]:
     family = find_family(family_name)
     if family.tool_parser_plugin:
         ToolParserManager.import_tool_parser(str(family.tool_parser_plugin))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=tokenizer_file)
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=tokenizer_file)
     return tokenizer, ParserManager.get_parser(family.tool_parser, enable_auto_tools=True, tokenizer=tokenizer)
 
 

@@ -42,7 +42,6 @@ def read_calls(text: str) -> tuple[str, list[tuple[str, str]]]:
     return text[: found.start()].rstrip(), [(name, json.dumps(value, ensure_ascii=False)) for name, value in calls]
 
 
-@ToolParserManager.register_module("flywheel_phi4_mini")
 class Phi4MiniToolParser(ToolParser):
     """Reads `functools[{"name": …, "arguments": {…}}, …]`, whole or as it streams."""
 
@@ -107,3 +106,6 @@ def _deltas(calls: list[tuple[str, str]]) -> list[DeltaToolCall]:
         )
         for index, (name, arguments) in enumerate(calls)
     ]
+
+
+ToolParserManager.register_module("flywheel_phi4_mini", module=Phi4MiniToolParser)

@@ -77,7 +77,9 @@ def make_tiny(cache: Path, family: Family, corpus: Path) -> Path:
     (work / "model").mkdir(parents=True)
     try:
         save_tiny_model(family, corpus, work / "model")
-        return _finish(work / "model", cache, family.tiny_model, "seeded random weights: learns patterns, knows nothing")
+        return _finish(
+            work / "model", cache, family.tiny_model, "seeded random weights: learns patterns, knows nothing"
+        )
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -33,7 +33,9 @@ def test_a_changed_template_without_a_changed_pin_is_an_error_that_says_what_to_
     (tmp_path / "templates" / "mistral.jinja").write_text("{{ 'hello' }}")
     monkeypatch.setattr(families, "TEMPLATES", tmp_path / "templates")
     find_family("gemma4").check_template()
-    with pytest.raises(FlywheelError, match=r"set template_sha256 of mistral in flywheel/chat/families.py to [0-9a-f]{64}"):
+    with pytest.raises(
+        FlywheelError, match=r"set template_sha256 of mistral in flywheel/chat/families.py to [0-9a-f]{64}"
+    ):
         find_family("mistral").check_template()
 
 
@@ -92,7 +94,11 @@ def test_history_never_changes_as_the_conversation_grows(renderer_of: RendererOf
 @each_family
 def test_no_text_and_empty_text_beside_calls_are_the_same(renderer_of: RendererOf, family: str):
     history, target = steps(GOLDEN[4])[0]
-    variants = [{**target, "content": None}, {**target, "content": ""}, {k: v for k, v in target.items() if k != "content"}]
+    variants = [
+        {**target, "content": None},
+        {**target, "content": ""},
+        {k: v for k, v in target.items() if k != "content"},
+    ]
     texts = {renderer_of(family).text([*history, each], GOLDEN_TOOLS, add_generation_prompt=False) for each in variants}
     assert len(texts) == 1 and "None" not in texts.pop()
 
@@ -120,7 +126,9 @@ def test_prompt_ids_are_a_prefix_of_what_is_trained_for_any_text(
     renderer = renderer_of(family)
     history = [{"role": "user", "content": said}]
     step = renderer.step(history, {"role": "assistant", "content": answer}, GOLDEN_TOOLS)
-    whole = renderer.text([*history, {"role": "assistant", "content": answer}], GOLDEN_TOOLS, add_generation_prompt=False)
+    whole = renderer.text(
+        [*history, {"role": "assistant", "content": answer}], GOLDEN_TOOLS, add_generation_prompt=False
+    )
     assert renderer.encode(whole)[: len(step.prompt_ids) + len(step.target_ids)] == [*step.prompt_ids, *step.target_ids]
 
 

@@ -1,4 +1,4 @@
-"""Slow: a tiny model of each family's real configuration class, trained for one step and served with its adapter by vLLM on CPU."""
+"""Slow: a tiny model of each family's real configuration class, trained for three steps and served with its adapter by vLLM on CPU."""
 
 import asyncio
 import subprocess
@@ -23,9 +23,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_one_step_of_training_and_a_server_that_reads_what_was_trained(name: str, tmp_path: Path):
+def test_a_few_steps_of_training_and_a_server_that_reads_what_was_trained(name: str, tmp_path: Path):
     family = find_family(name)
-    command = [sys.executable, "-m", "flywheel.training.base_model", family.tiny_model, str(tmp_path), str(SUPPORT_DESK)]
+    command = [
+        sys.executable,
+        "-m",
+        "flywheel.training.base_model",
+        family.tiny_model,
+        str(tmp_path),
+        str(SUPPORT_DESK),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     base = find_base_model(tmp_path, family.tiny_model)
     renderer = Renderer(base.tokenizer_file, name)
@@ -40,7 +47,7 @@ def test_one_step_of_training_and_a_server_that_reads_what_was_trained(name: str
 
 
 def train(family: Family, base: Path, renderer: Renderer, folder: Path) -> Path:
-    """One step on the golden turns; where rows may not share a pack, on one of them."""
+    """Three steps on the golden turns, the first at learning rate 0; where rows may not share a pack, on one turn alone."""
     rows = [
         SftRow(prompt_ids=step.prompt_ids, target_ids=step.target_ids)
         for history, target in steps(GOLDEN[3])
@@ -51,19 +58,23 @@ def train(family: Family, base: Path, renderer: Renderer, folder: Path) -> Path:
     write_rows(folder / "preference.jsonl", [])
     spec = TrainSpec(
         base_model=base, base_model_name=family.tiny_model, output=folder / "out", sft_rows=folder / "sft.jsonl",
-        preference_rows=folder / "preference.jsonl", lora_rank=8, lora_alpha=16, sft_learning_rate=1e-2, sft_epochs=1,
+        preference_rows=folder / "preference.jsonl", lora_rank=8, lora_alpha=16, sft_learning_rate=1e-2, sft_epochs=3,
         rows_per_pack=len(rows), dpo_learning_rate=1e-5, dpo_beta=0.1, dpo_pairs_per_pack=4, threads=2, seed=0,
     )  # fmt: skip
     (folder / "spec.json").write_text(spec.model_dump_json())
-    subprocess.run([sys.executable, "-m", "flywheel.training", str(folder / "spec.json")], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "flywheel.training", str(folder / "spec.json")], check=True, capture_output=True
+    )
     result = read_result(folder / "spec.json")
-    assert [entry.stage for entry in result.log] == ["SFT"]
+    assert [entry.stage for entry in result.log] == ["SFT"] * 3
     return result.adapter_path
 
 
 def serve(family: Family, base: Path, renderer: Renderer, adapter: Path, folder: Path) -> None:
     """Prompt ids are ours on the golden set, a completion with tools is answered, and the adapter changes what is said."""
-    prompts = [conversation if conversation[-1]["role"] != "assistant" else conversation[:-1] for conversation in GOLDEN]
+    prompts = [
+        conversation if conversation[-1]["role"] != "assistant" else conversation[:-1] for conversation in GOLDEN
+    ]
 
     async def ask() -> None:
         async with ChatClient(server.socket, renderer) as client:

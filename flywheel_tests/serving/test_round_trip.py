@@ -48,7 +48,9 @@ def same(one: Any, other: Any) -> bool:
 
 def check_round_trip(child: Parsing, renderer: Renderer, target: Message, tools: list[dict[str, Any]]) -> None:
     answer = child.message(renderer.family, renderer.tokenizer_file, tools, written(renderer, target, tools))
-    meant = [(each["function"]["name"], json.loads(each["function"]["arguments"])) for each in target.get("tool_calls", [])]
+    meant = [
+        (each["function"]["name"], json.loads(each["function"]["arguments"])) for each in target.get("tool_calls", [])
+    ]
     read = [(each["name"], json.loads(each["arguments"])) for each in answer["tool_calls"]]
     assert [name for name, _ in read] == [name for name, _ in meant]
     assert all(same(found, wanted) for (_, found), (_, wanted) in zip(read, meant, strict=True)), (read, meant)
@@ -68,7 +70,9 @@ names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 
 
 def objects(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.dictionaries(names, inner, max_size=3).map(lambda properties: {"type": "object", "properties": properties})
+    return st.dictionaries(names, inner, max_size=3).map(
+        lambda properties: {"type": "object", "properties": properties}
+    )
 
 
 schemas = st.recursive(
@@ -120,7 +124,9 @@ def test_phi_4_mini_reads_both_markers_and_lists_in_arguments(child: Parsing, re
     renderer = renderer_of("phi4_mini")
     listed = '[{"name": "find_orders", "arguments": {"ids": [1, [2], "]"]}}, {"name": "list_places", "parameters": {}}]'
     for marker in ("functools", "<|tool_call|>"):
-        answer = child.message(renderer.family, renderer.tokenizer_file, GOLDEN_TOOLS, f"I look. {marker}{listed} and more")
+        answer = child.message(
+            renderer.family, renderer.tokenizer_file, GOLDEN_TOOLS, f"I look. {marker}{listed} and more"
+        )
         assert answer == {"content": "I look.", "tool_calls": [
             {"name": "find_orders", "arguments": '{"ids": [1, [2], "]"]}'}, {"name": "list_places", "arguments": "{}"}]}  # fmt: skip
 

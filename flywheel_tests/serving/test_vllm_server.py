@@ -15,7 +15,9 @@ def test_a_model_that_cannot_be_served_is_an_error_with_the_logs_own_words(tmp_p
     (tmp_path / "config.json").write_text('{"model_type": "no-such-model"}')
     before = _servers()
     with pytest.raises(FlywheelError, match="while starting") as caught:
-        with vllm_server(ServerSpec(tmp_path, find_family("chatml_hermes")), log=tmp_path / "vllm.log", start_seconds=120):
+        with vllm_server(
+            ServerSpec(tmp_path, find_family("chatml_hermes")), log=tmp_path / "vllm.log", start_seconds=120
+        ):
             pytest.fail("it cannot start")
     assert "no-such-model" in caught.value.what and caught.value.where.endswith("vllm.log")
     assert _servers() == before, "the whole process group is gone"
