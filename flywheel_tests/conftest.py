@@ -3,6 +3,8 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 # Before anything of flywheel is imported: the code location reads once, at import, which packs there are.
@@ -14,11 +16,12 @@ for _variable in ("FLYWHEEL_BASE_MODEL", "FLYWHEEL_FIRST_WEEK", "FLYWHEEL_TIME_Z
 shutil.copytree(Path(__file__).parent / "packs" / "door", HOME / "workflows" / "door")
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import flywheel.demo
 from flywheel.chat import Renderer
+from flywheel.chat.families import find_family
 from flywheel.lake import Lake
+from flywheel.training.tiny_tokenizer import train_tokenizer
 from flywheel.workflows.loader import load_pack
 from flywheel.workflows.pack import Pack
 
@@ -41,14 +44,18 @@ def pack() -> Pack:
 
 
 @pytest.fixture(scope="session")
-def renderer(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train([str(SUPPORT_DESK / "tools.json")], trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False))  # fmt: skip
-    file = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tokenizer.save(str(file))
-    return Renderer(file)
+def renderer_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Renderer]:
+    """A family's renderer over a small tokenizer that knows the family's tokens."""
+
+    @cache
+    def make(family: str) -> Renderer:
+        file = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+        train_tokenizer(SUPPORT_DESK, find_family(family).special_tokens).save(str(file))
+        return Renderer(file, family)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def renderer(renderer_of: Callable[[str], Renderer]) -> Renderer:
+    return renderer_of("chatml_hermes")

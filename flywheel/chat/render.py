@@ -11,14 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
 import jinja2.sandbox
 from tokenizers import Tokenizer
 
+from flywheel.chat.families import find_family
 from flywheel.errors import FlywheelError
 from flywheel.toolcalls.arguments import parse_arguments
-
-TEMPLATES = Path(__file__).parent / "templates"
-END_OF_TURN = "<|im_end|>"
 
 Message = dict[str, Any]
 
@@ -30,28 +31,39 @@ class RenderedStep(NamedTuple):
     target_ids: list[int]
 
 
+class GenerationTag(jinja2.ext.Extension):
+    """`{% generation %}`: what the model writes itself. Trainers read it as their loss mask; here it renders its content."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        """The block's statements, in a scope of their own as transformers gives them."""
+        line = next(parser.stream).lineno
+        return [jinja2.nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)]
+
+
 class Renderer:
     """The chat template of one model family over one tokenizer.
 
     Args:
         tokenizer_file: the model's `tokenizer.json`.
-        family: name of the template, e.g. `chatml_hermes`.
+        family: name of the family, e.g. `chatml_hermes`; see `flywheel.chat.families`.
     """
 
     def __init__(self, tokenizer_file: Path, family: str = "chatml_hermes") -> None:
-        self.template_file = TEMPLATES / f"{family}.jinja"
-        if not self.template_file.is_file():
-            known = ", ".join(sorted(file.stem for file in TEMPLATES.glob("*.jinja")))
-            raise FlywheelError(f"there is no chat template {family!r}", remedy=f"set model_family to one of: {known}")
-        self._tokenizer_file = tokenizer_file
+        self.family = find_family(family)
+        self.template_file = self.family.template_file
+        self.tokenizer_file = tokenizer_file
         # transformers (and so vLLM) renders with these two flags and a tojson that keeps non-ASCII and key order.
-        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag]
+        )
         environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
         self._template = environment.from_string(self.template_file.read_text(encoding="utf-8"))
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer.from_file(str(self._tokenizer_file))
+        return Tokenizer.from_file(str(self.tokenizer_file))
 
     @property
     def template_sha256(self) -> str:
@@ -61,7 +73,7 @@ class Renderer:
     def text(self, messages: list[Message], tools: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         """The conversation as the template writes it."""
         return self._template.render(
-            messages=[_for_template(message) for message in messages],
+            messages=[for_template(message) for message in messages],
             tools=canonical_tools(tools),
             add_generation_prompt=add_generation_prompt,
         )
@@ -86,12 +98,13 @@ class Renderer:
         """
         prompt = self.text(messages, tools, add_generation_prompt=True)
         whole = self.text([*messages, target], tools, add_generation_prompt=False)
-        end = whole.rfind(END_OF_TURN)
-        if not whole.startswith(prompt) or end < len(prompt):
+        # The last of the family's end tokens: whatever the template writes after it belongs to the next message.
+        end = max(whole.rfind(token) + len(token) for token in self.family.end_of_turn if token in whole)
+        if not whole.startswith(prompt) or end <= len(prompt):
             raise self._not_a_prefix(messages)
         prompt_ids = self.encode(prompt)
-        target_ids = self.encode(whole[len(prompt) : end + len(END_OF_TURN)])
-        if self.encode(whole[: end + len(END_OF_TURN)])[: len(prompt_ids)] != prompt_ids:
+        target_ids = self.encode(whole[len(prompt) : end])
+        if self.encode(whole[:end]) != [*prompt_ids, *target_ids]:
             raise self._not_a_prefix(messages)
         return RenderedStep(prompt_ids, target_ids)
 
@@ -118,7 +131,7 @@ def canonical_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _for_template(message: Message) -> Message:
+def for_template(message: Message) -> Message:
     """A message as vLLM hands it to the template: arguments as an object, `{}` where they are none."""
     calls = message.get("tool_calls")
     if not calls:

@@ -36,11 +36,14 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
 
 
 @app.command()
-def doctor() -> None:
-    """Check packages, memory, disk, packs, base models and benchmarks; exit code 1 when something is wrong."""
+def doctor(
+    workflow: Annotated[str | None, typer.Option(help="Only this workflow; else every one.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Also start vLLM and compare its prompts with ours.")] = False,
+) -> None:
+    """Check packages, memory, disk, packs, model families, base models and benchmarks; exit code 1 when something is wrong."""
     from flywheel.operations.doctor import doctor as examine
 
-    checks = examine(Settings())
+    checks = examine(Settings(), workflow, serve=serve)
     for check in checks:
         print(
             f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}"

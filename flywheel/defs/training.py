@@ -1,10 +1,12 @@
 """Stage 6: `checkpoint`, one fresh LoRA adapter a week, trained in a child process under Dagster Pipes."""
 
 import json
+from dataclasses import asdict
 
 import dagster as dg
 
 from flywheel.benchmark.leaks import leaks_in, read_registry, refuse_leaks
+from flywheel.chat.families import find_family
 from flywheel.defs.metadata import asset_options, picture
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
@@ -38,9 +40,10 @@ def checkpoint(
     for name, rows in zip(_INPUTS, (sft, preference), strict=True):
         refuse_leaks(leaks_in(rows, registry), name)
     base, renderer = house.base_model(pack), house.renderer(pack)
+    family = find_family(pack.settings.model_family)
     decisive = {
         **pack.settings.training.model_dump(), "learn_when": pack.settings.learn_when.model_dump(),
-        "base": base.sha256, "template": renderer.template_sha256,
+        "base": base.sha256, "template": renderer.template_sha256, "profile": asdict(family.profile),
     }  # fmt: skip
     if done := stage.unchanged(decisive):
         return done
@@ -48,7 +51,7 @@ def checkpoint(
         note = f"banked: {accepted} accepted corrections, learn_when asks for {pack.settings.learn_when.min_accepted}"
         return stage.write([], decisive, metadata={"note": note})
     prepared = prepare(
-        sft, preference, renderer=renderer, base=base, training=pack.settings.training, settings=settings,
+        sft, preference, renderer=renderer, base=base, family=family, training=pack.settings.training, settings=settings,
         folder=settings.scratch(stage.workflow, stage.weekly, "checkpoint"), output=settings.checkpoints(stage.workflow),
     )  # fmt: skip
     try:
@@ -62,6 +65,7 @@ def checkpoint(
         **result.model_dump(exclude={"log", "adapter_path"}, exclude_none=True),
         "learning_curve": picture(loss_curve([entry.model_dump() for entry in result.log])),
         "settings": dg.MetadataValue.json(json.loads(prepared.spec.model_dump_json())),
+        "inherited": dg.MetadataValue.json({f"from the family {family.name}": prepared.inherited}),
     }
     return stage.write([row], decisive, metadata=facts)
 

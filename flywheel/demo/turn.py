@@ -66,11 +66,11 @@ def _traffic(
     renderer = Renderer(base.tokenizer_file, pack.settings.model_family)
     spec = ServerSpec(
         model=base.folder,
-        chat_template=renderer.template_file,
+        family=renderer.family,
         adapters={} if adapter == BASE else {adapter: settings.checkpoints(pack.name).absolute() / adapter},
         max_model_len=pack.settings.max_model_len,
         max_num_seqs=pack.settings.evaluation.concurrency,
-        max_lora_rank=max(8, pack.settings.training.lora_rank),
+        max_lora_rank=max(8, pack.settings.training.lora_rank or find_family(pack.settings.model_family).profile.lora_rank),
         threads=settings.threads,
     )
     with screen.working("simulated traffic"):

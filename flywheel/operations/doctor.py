@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from flywheel.benchmark.cases import coverage, load_cases
 from flywheel.errors import FlywheelError
+from flywheel.operations.family_checks import check_model_fits, check_served, check_template
 from flywheel.settings import Settings
-from flywheel.workflows.base_model import find_base_model
+from flywheel.workflows.base_model import BaseModel, find_base_model
 from flywheel.workflows.loader import find_pack, known_workflows
+from flywheel.workflows.pack import Pack
 
 _GIB = 1 << 30
 _HEAVY = ("torch", "transformers", "trl", "peft", "vllm")
@@ -27,12 +29,16 @@ class Check(NamedTuple):
     remedy: str = ""
 
 
-def doctor(settings: Settings) -> list[Check]:
-    """All checks, in the order a newcomer should mend them."""
+def doctor(settings: Settings, workflow: str | None = None, *, serve: bool = False) -> list[Check]:
+    """All checks, in the order a newcomer should mend them; of one workflow, or of every one there is.
+
+    With `serve`, vLLM is started on each workflow's base model, and what it reads is compared with what is trained.
+    """
     checks = [_packages(), _memory(), _disk(settings.home), _threads(settings), _sqlite()]
-    for name in known_workflows(settings.workflows()):
-        if (settings.workflows() / name).is_dir():
-            checks += [_pack(settings, name), _model(settings, name), _benchmark(settings, name)]
+    for name in [workflow] if workflow else known_workflows(settings.workflows()):
+        if workflow or (settings.workflows() / name).is_dir():
+            checks += [_pack(settings, name), *_family(settings, name), _benchmark(settings, name)]
+            checks += [_served(settings, name)] if serve else []
     return checks
 
 
@@ -99,12 +105,28 @@ def _pack(settings: Settings, workflow: str) -> Check:
     return _guarded(f"pack {workflow}", lambda: f"{len(find_pack(settings.workflows(), workflow).tools)} tools")
 
 
-def _model(settings: Settings, workflow: str) -> Check:
-    def look() -> str:
-        name = settings.base_model or find_pack(settings.workflows(), workflow).settings.base_model
-        return str(find_base_model(settings.models(), name).folder.name)
+def _base(settings: Settings, pack: Pack) -> BaseModel:
+    return find_base_model(settings.models(), settings.base_model or pack.settings.base_model)
 
-    return _guarded(f"base model of {workflow}", look)
+
+def _family(settings: Settings, workflow: str) -> list[Check]:
+    def template() -> str:
+        return check_template(find_pack(settings.workflows(), workflow))
+
+    def model() -> str:
+        pack = find_pack(settings.workflows(), workflow)
+        base = _base(settings, pack)
+        return f"{base.folder.name}: {check_model_fits(pack, base)}"
+
+    return [_guarded(f"model family of {workflow}", template), _guarded(f"base model of {workflow}", model)]
+
+
+def _served(settings: Settings, workflow: str) -> Check:
+    def look() -> str:
+        pack = find_pack(settings.workflows(), workflow)
+        return check_served(settings, pack, _base(settings, pack))
+
+    return _guarded(f"serving of {workflow}", look)
 
 
 def _benchmark(settings: Settings, workflow: str) -> Check:

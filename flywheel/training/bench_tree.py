@@ -55,7 +55,9 @@ def rows(base: Path, runs: Path) -> list[dict[str, Any]]:
     corpus = total / distinct_tokens([ids for run in tokens for ids in run])
     timed = [each for steps in random.Random(0).sample(cut, TIMED_RUNS) for each in steps.rows]
     speed = shared_against_alone(timed)
-    reuse = sum(len(r.prompt_ids) + len(r.target_ids) for r in timed) / sum(each.input_ids.shape[1] for each in packs_of(timed))
+    reuse = sum(len(r.prompt_ids) + len(r.target_ids) for r in timed) / sum(
+        each.input_ids.shape[1] for each in packs_of(timed)
+    )
     return [
         row("sft_tree_steps", sum(len(steps.rows) for steps in cut), "steps"),
         row("sft_tree_steps_too_long", sum(steps.too_long for steps in cut), "steps"),

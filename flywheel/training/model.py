@@ -1,4 +1,4 @@
-"""The base model as training loads it: bfloat16, its rows' tokens shared as a tree where its layers allow that."""
+"""The base model as training loads it, its rows' tokens shared as a tree where its layers allow that."""
 
 import json
 from typing import Any
@@ -21,6 +21,6 @@ def load_base(spec: TrainSpec, longest: int) -> tuple[Any, str]:
     refused = refusal(json.loads((spec.base_model / "config.json").read_text(encoding="utf-8")), longest)
     attention.register()
     model = AutoModelForCausalLM.from_pretrained(
-        spec.base_model, dtype=torch.bfloat16, attn_implementation="sdpa" if refused else attention.NAME
+        spec.base_model, dtype=getattr(torch, spec.dtype), attn_implementation="sdpa" if refused else attention.NAME
     )
     return model, refused or "tree"

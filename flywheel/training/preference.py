@@ -77,7 +77,7 @@ def pair_scores(model: Any, pack: Pack) -> PairScores:
     """Summed log-probability of both sides of every pair of a pack; rows alternate chosen, rejected."""
     tokens = target_log_probabilities(model, pack)
     rows = int(pack.owners.max()) + 1
-    sums = torch.zeros(rows, device=tokens.device).index_add(0, pack.owners, tokens)
+    sums = tokens.new_zeros(rows).index_add(0, pack.owners, tokens)
     counts = torch.bincount(pack.owners, minlength=rows)
     return PairScores(sums[0::2], sums[1::2], counts[0::2])
 

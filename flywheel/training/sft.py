@@ -56,7 +56,7 @@ def plan_sft(spec: TrainSpec, rows: Sequence[SftRow], validation: Sequence[SftRo
 def train_sft(spec: TrainSpec, folder: Path) -> StageResult:
     """Train a fresh LoRA adapter on the pinned base, or go on with what a killed run saved below `folder`.
 
-    All-linear plain LoRA: anything else (DoRA, added tokens) cannot be served by vLLM.
+    Plain LoRA on linear layers: anything else (DoRA, added tokens) cannot be served by vLLM.
     """
     rows, validation = read_rows(spec.sft_rows, SftRow), read_rows(spec.validation_rows, SftRow)
     model, sharing = load_base(spec, max(len(row.prompt_ids) + len(row.target_ids) for row in (*rows, *validation)))
@@ -74,7 +74,7 @@ def train_sft(spec: TrainSpec, folder: Path) -> StageResult:
         data_collator=plan.collate,
         # The adapter stays in float32 (PEFT's default): bfloat16 would round DPO's small steps away.
         peft_config=LoraConfig(
-            r=spec.lora_rank, lora_alpha=spec.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+            r=spec.lora_rank, lora_alpha=spec.lora_alpha, target_modules=spec.target_modules, task_type="CAUSAL_LM"
         ),
         callbacks=callbacks(spec, plan, "SFT"),
     )

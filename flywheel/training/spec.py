@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,6 +31,8 @@ class TrainSpec(BaseModel):
         preference_rows: JSON lines `{"prompt_ids", "chosen_ids", "rejected_ids"}`; may be empty.
         sft_presentations: supervised rows shown in all, over as many epochs as that takes.
         rows_per_step: supervised rows of one optimizer step.
+        target_modules: PEFT's: which layers get the adapter.
+        dtype: of the frozen base; the adapter is float32.
         max_pack_tokens: most distinct tokens of one forward pass, which bounds memory; a longer row goes alone.
         steps_between_saves: optimizer steps between two validations, each saved: what a killed run loses at most.
         patience: validations without improvement that end the supervised stage; its best weights are kept.
@@ -47,6 +49,8 @@ class TrainSpec(BaseModel):
     preference_rows: Path
     lora_rank: int
     lora_alpha: int
+    target_modules: str = "all-linear"
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
     gradient_checkpointing: bool = False
     max_pack_tokens: int
     steps_between_saves: int

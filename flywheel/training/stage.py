@@ -5,11 +5,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from flywheel.chat.families import Family
 from flywheel.chat.render import Renderer
 from flywheel.errors import FlywheelError
 from flywheel.settings import Settings
@@ -19,16 +21,20 @@ from flywheel.workflows.pack import Training
 
 
 class Prepared(NamedTuple):
-    """A written spec and the command that runs it; by hand: `python -m flywheel.training SPEC`."""
+    """A written spec and the command that runs it; by hand: `python -m flywheel.training SPEC`.
+
+    `inherited` names the settings that the pack left to the model family.
+    """
 
     spec_file: Path
     spec: TrainSpec
     command: list[str]
+    inherited: dict[str, Any]
 
 
 def prepare(
-    sft: pl.DataFrame, preference: pl.DataFrame, *, renderer: Renderer, base: BaseModel, training: Training,
-    settings: Settings, folder: Path, output: Path,
+    sft: pl.DataFrame, preference: pl.DataFrame, *, renderer: Renderer, base: BaseModel, family: Family,
+    training: Training, settings: Settings, folder: Path, output: Path,
 ) -> Prepared:  # fmt: skip
     """Tokenise the rows and write the spec below `folder`; finished adapters go to `output`.
 
@@ -44,6 +50,8 @@ def prepare(
             folder / f"{name}.jsonl", [_sft_row(row, renderer) for row in rows.sort("row_id").iter_rows(named=True)]
         )
     write_rows(folder / "preference.jsonl", [_preference_row(row, renderer) for row in chosen.iter_rows(named=True)])
+    profile = asdict(family.profile)
+    inherited = {name: value for name, value in profile.items() if getattr(training, name, None) is None}
     spec = TrainSpec(
         base_model=base.folder,
         base_model_name=f"{base.name}-{base.sha256[:12]}",
@@ -51,16 +59,12 @@ def prepare(
         sft_rows=(folder / "sft.jsonl").absolute(),
         validation_rows=(folder / "validation.jsonl").absolute(),
         preference_rows=(folder / "preference.jsonl").absolute(),
-        lora_rank=training.lora_rank,
-        lora_alpha=training.lora_alpha,
-        gradient_checkpointing=training.gradient_checkpointing,
+        **{name: inherited.get(name, getattr(training, name, None)) for name in profile},
         max_pack_tokens=training.max_pack_tokens,
         steps_between_saves=training.steps_between_saves,
-        sft_learning_rate=training.sft_learning_rate,
         sft_presentations=min(training.sft_presentations, training.sft_max_epochs * taught.height),
         rows_per_step=training.rows_per_step,
         patience=training.patience,
-        dpo_learning_rate=training.dpo_learning_rate,
         dpo_beta=training.dpo_beta,
         dpo_pairs_per_step=training.dpo_pairs_per_step,
         chosen_fall=training.chosen_fall,
@@ -70,7 +74,7 @@ def prepare(
     spec_file = folder / "spec.json"
     spec_file.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
     child = [sys.executable, "-m", "flywheel.training", str(spec_file)]
-    return Prepared(spec_file, spec, [sys.executable, "-m", "flywheel.processes", "--", *child])
+    return Prepared(spec_file, spec, [sys.executable, "-m", "flywheel.processes", "--", *child], inherited)
 
 
 def split_validation(sft: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -112,7 +112,7 @@ def arguments(spec: TrainSpec, plan: Plan, folder: Path) -> dict[str, Any]:
     validated = bool(plan.validation)
     return {
         "output_dir": str(folder), "num_train_epochs": 1, "per_device_train_batch_size": 1, "per_device_eval_batch_size": 1,
-        "train_sampling_strategy": "sequential", "max_grad_norm": 1.0, "bf16": True,
+        "train_sampling_strategy": "sequential", "max_grad_norm": 1.0, "bf16": spec.dtype == "bfloat16",
         "use_cpu": not torch.cuda.is_available(), "gradient_checkpointing": spec.gradient_checkpointing,
         "max_length": None,  # length is enforced by the dataset stage, never by silent truncation
         "remove_unused_columns": False, "logging_steps": 1, "report_to": "none", "disable_tqdm": True,

@@ -8,9 +8,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from flywheel.chat.families import FAMILIES
 from flywheel.errors import FlywheelError
 
-KNOWN = ("smollm2-135m-instruct", "tiny-random")
+KNOWN = ("smollm2-135m-instruct", *(family.tiny_model for family in FAMILIES.values()))
 
 
 @dataclass(frozen=True)

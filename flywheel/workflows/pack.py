@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flywheel.chat.families import FamilyName
 from flywheel.workflows.environment import Environment, load_environment
 
 
@@ -68,20 +69,23 @@ class LearnWhen(_Strict):
 
 
 class Training(_Strict):
-    """Hyper-parameters of the weekly adapter; see `flywheel.training.spec` for what each does."""
+    """Hyper-parameters of the weekly adapter; see `flywheel.training.spec` for what each does.
 
-    lora_rank: int = Field(default=16, ge=1, le=64)
-    lora_alpha: int = Field(default=32, ge=1)
-    sft_learning_rate: float = Field(default=1e-3, gt=0)
+    What is None comes from the model family's profile (`flywheel.chat.families`).
+    """
+
+    lora_rank: int | None = Field(default=None, ge=1, le=64)
+    lora_alpha: int | None = Field(default=None, ge=1)
+    gradient_checkpointing: bool | None = None
+    sft_learning_rate: float | None = Field(default=None, gt=0)
+    dpo_learning_rate: float | None = Field(default=None, gt=0)
     sft_presentations: int = Field(default=480, ge=1)
     sft_max_epochs: int = Field(default=3, ge=1)
     rows_per_step: int = Field(default=16, ge=1)
     max_pack_tokens: int = Field(default=4096, ge=16)
-    gradient_checkpointing: bool = False
     validation_share: float = Field(default=0.05, ge=0, le=0.5)
     steps_between_saves: int = Field(default=10, ge=1)
     patience: int = Field(default=3, ge=1)
-    dpo_learning_rate: float = Field(default=2e-5, gt=0)
     dpo_pairs: int = Field(default=32, ge=0)
     dpo_pairs_per_step: int = Field(default=8, ge=1)
     chosen_fall: float = Field(default=0.0, ge=0)
@@ -187,7 +191,7 @@ class WorkflowSettings(_Strict):
     owner: str
     description: str = ""
     base_model: str = "smollm2-135m-instruct"
-    model_family: Literal["chatml_hermes"] = "chatml_hermes"
+    model_family: FamilyName = "chatml_hermes"
     qa_mode: Literal["three", "two"] = "three"
     release: Literal["approval", "automatic"] = "approval"
     max_model_len: int = Field(default=2048, ge=128)

@@ -66,4 +66,4 @@ def test_prompt_ids_are_a_prefix_of_the_whole_for_any_text(renderer: Renderer, p
 
 def test_an_unknown_family_names_the_known_ones(renderer: Renderer):
     with pytest.raises(Exception, match="chatml_hermes"):
-        Renderer(renderer._tokenizer_file, "llama9")
+        Renderer(renderer.tokenizer_file, "llama9")

@@ -51,7 +51,7 @@ def test_vllm_reads_what_was_trained_and_answers_like_peft(
 ):
     renderer = Renderer(base.tokenizer_file)
     adapter = train(base, renderer, pack, histories, tmp_path)
-    spec = ServerSpec(base.folder, renderer.template_file.absolute(), adapters={adapter.name: adapter})
+    spec = ServerSpec(base.folder, renderer.family, adapters={adapter.name: adapter})
 
     async def ask() -> tuple[list[dict[str, float]], list[dict[str, float]]]:
         async with ChatClient(server.socket, renderer) as client:

@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from flywheel_tests.conftest import SUPPORT_DESK
+
+# Tiny models: a second thread gains nothing, and on a busy machine it is waited for.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
