@@ -18,7 +18,7 @@ FamilyName = Literal["chatml_hermes", "qwen3_5", "phi4_mini", "smollm3", "gemma4
 # full: every layer sees the whole context. sliding: some layers see a window of it. linear: some layers carry a state along the row.
 Attention = Literal["full", "sliding", "linear"]
 
-NEVER_AT_FULL_SIZE = "never at full size; a tiny model of the real configuration class, on CPU"
+NEVER_AT_FULL_SIZE = "never; only a tiny model of its real configuration class, on CPU"
 
 
 @dataclass(frozen=True)

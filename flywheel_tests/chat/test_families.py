@@ -114,7 +114,7 @@ def test_results_stand_with_their_calls_whatever_ids_the_server_made_up(renderer
     assert renderer_of(family).text(renamed, GOLDEN_TOOLS, add_generation_prompt=True) == text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     family=st.sampled_from(sorted(FAMILIES)),
     said=st.text(st.characters(exclude_categories=["Cs"]), max_size=60),

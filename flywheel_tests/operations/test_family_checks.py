@@ -1,6 +1,8 @@
 """What doctor says of a pack and its model family."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +11,11 @@ import pytest
 
 from flywheel.chat import Renderer
 from flywheel.errors import FlywheelError
-from flywheel.operations.family_checks import check_model_fits, check_template
-from flywheel.workflows.base_model import BaseModel
+from flywheel.operations.family_checks import check_model_fits, check_served, check_template
+from flywheel.settings import Settings
+from flywheel.workflows.base_model import BaseModel, find_base_model
 from flywheel.workflows.pack import Pack
+from flywheel_tests.conftest import SUPPORT_DESK
 
 
 def of_family(pack: Pack, family: str) -> Pack:
@@ -34,7 +38,7 @@ def stops(folder: Path, ids: list[int]) -> None:
 
 def test_a_pack_that_fits_is_told_its_tools_and_where_the_family_ran(pack: Pack, base: BaseModel):
     said = check_template(of_family(pack, "gemma4"))
-    assert f"{len(pack.tools)} tools shown" in said and "never at full size" in said
+    assert f"{len(pack.tools)} tools shown" in said and "at full size: never" in said
     assert "stops at <turn|> and <|tool_response>" in check_model_fits(of_family(pack, "gemma4"), base)
 
 
@@ -53,3 +57,21 @@ def test_a_template_that_hides_a_tool_is_an_error(pack: Pack, monkeypatch: pytes
     monkeypatch.setattr(Renderer, "text", lambda *_, **__: "no tools here")
     with pytest.raises(FlywheelError, match="does not show the tools"):
         check_template(pack)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_served_model_reads_the_prompts_it_is_trained_on(pack: Pack, tmp_path: Path):
+    command = [
+        sys.executable,
+        "-m",
+        "flywheel.training.base_model",
+        "tiny-phi-4-mini",
+        str(tmp_path),
+        str(SUPPORT_DESK),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    base = find_base_model(tmp_path, "tiny-phi-4-mini")
+    assert "6 tokens of phi4_mini known" in check_model_fits(of_family(pack, "phi4_mini"), base)
+    said = check_served(Settings(home=tmp_path), of_family(pack, "phi4_mini"), base)
+    assert said == "6 prompts have the ids they are trained with, 6 assistant turns are read back as written"

@@ -111,7 +111,7 @@ def turns(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Message]:
 
 
 @each_family
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(turn=turns())
 def test_any_calls_of_any_schema_come_back(
     child: Parsing, renderer_of: RendererOf, family: str, turn: tuple[list[dict[str, Any]], Message]

@@ -5,9 +5,18 @@ from collections.abc import Iterator
 from flywheel.failures.finding import Finding, Run
 from flywheel.toolcalls.schema_check import check_arguments, check_call
 
-_MARKS = ("<tool_call>", "</tool_call>", "functools[", "[TOOL_CALLS]", "<|function", "<function")
+_MARKS = (
+    "<tool_call>",
+    "</tool_call>",
+    "<|tool_call>",
+    "<tool_call|>",
+    "functools[",
+    "[TOOL_CALLS]",
+    "<|function",
+    "<function",
+)
 # The same as a regular expression that polars runs over whole columns.
-MARKS = r"</?tool_call>|functools\[|\[TOOL_CALLS\]|<\|?function"
+MARKS = r"</?tool_call>|<\|tool_call>|<tool_call\|>|functools\[|\[TOOL_CALLS\]|<\|?function"
 
 
 def invalid_calls(run: Run) -> Iterator[Finding]:
