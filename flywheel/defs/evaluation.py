@@ -87,7 +87,7 @@ def server_spec(settings: Settings, pack: Pack, base: BaseModel, renderer: Rende
         adapters={adapter: folder / adapter for adapter in sorted(adapters)},
         max_model_len=pack.settings.max_model_len,
         max_num_seqs=pack.settings.evaluation.concurrency,
-        max_lora_rank=max(8, pack.settings.training.lora_rank or find_family(pack.settings.model_family).profile.lora_rank),
+        max_lora_rank=max(8, pack.settings.lora_rank),
         threads=settings.threads,
     )
 

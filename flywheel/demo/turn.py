@@ -70,7 +70,7 @@ def _traffic(
         adapters={} if adapter == BASE else {adapter: settings.checkpoints(pack.name).absolute() / adapter},
         max_model_len=pack.settings.max_model_len,
         max_num_seqs=pack.settings.evaluation.concurrency,
-        max_lora_rank=max(8, pack.settings.training.lora_rank or find_family(pack.settings.model_family).profile.lora_rank),
+        max_lora_rank=max(8, pack.settings.lora_rank),
         threads=settings.threads,
     )
     with screen.working("simulated traffic"):

@@ -82,10 +82,10 @@ def shared_against_alone(timed: Sequence[Row]) -> float:
     config = LlamaConfig(
         vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_hidden_layers=LAYERS, num_attention_heads=9,
         num_key_value_heads=3, max_position_embeddings=MOST_TOKENS, tie_word_embeddings=True,
-        attn_implementation=attention.NAME, dtype=torch.bfloat16,
     )  # fmt: skip
     lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     model: Any = get_peft_model(LlamaForCausalLM(config).to(torch.bfloat16), lora)  # pyright: ignore[reportArgumentType]
+    model.get_base_model().set_attn_implementation(attention.NAME)
 
     def learn(packs: Sequence[Pack]) -> None:
         for each in packs:

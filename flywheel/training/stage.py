@@ -50,8 +50,8 @@ def prepare(
             folder / f"{name}.jsonl", [_sft_row(row, renderer) for row in rows.sort("row_id").iter_rows(named=True)]
         )
     write_rows(folder / "preference.jsonl", [_preference_row(row, renderer) for row in chosen.iter_rows(named=True)])
-    profile = asdict(family.profile)
-    inherited = {name: value for name, value in profile.items() if getattr(training, name, None) is None}
+    profile, named = asdict(family.profile), training.model_dump(exclude_none=True)
+    inherited = {name: value for name, value in profile.items() if name not in named}
     spec = TrainSpec(
         base_model=base.folder,
         base_model_name=f"{base.name}-{base.sha256[:12]}",
@@ -59,7 +59,7 @@ def prepare(
         sft_rows=(folder / "sft.jsonl").absolute(),
         validation_rows=(folder / "validation.jsonl").absolute(),
         preference_rows=(folder / "preference.jsonl").absolute(),
-        **{name: inherited.get(name, getattr(training, name, None)) for name in profile},
+        **{name: named.get(name, value) for name, value in profile.items()},
         max_pack_tokens=training.max_pack_tokens,
         steps_between_saves=training.steps_between_saves,
         sft_presentations=min(training.sft_presentations, training.sft_max_epochs * taught.height),

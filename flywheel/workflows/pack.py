@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flywheel.chat.families import FamilyName
+from flywheel.chat.families import FAMILIES, FamilyName
 from flywheel.workflows.environment import Environment, load_environment
 
 
@@ -209,6 +209,11 @@ class WorkflowSettings(_Strict):
     evaluation: Evaluation = Evaluation()
     # What makes a production step good without a person: the source's reward, or its gold actions. None by default.
     verifiers: list[Literal["reward", "gold_actions"]] = []
+
+    @property
+    def lora_rank(self) -> int:
+        """Rank of the weekly adapter: the pack's, else the family's."""
+        return self.training.lora_rank or FAMILIES[self.model_family].profile.lora_rank
 
 
 @dataclass(frozen=True)
