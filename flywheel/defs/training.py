@@ -1,13 +1,16 @@
 """Stage 6: `checkpoint`, one fresh LoRA adapter a week, trained in a child process under Dagster Pipes."""
 
 import dagster as dg
+import polars as pl
 
 from flywheel.benchmark.leaks import leaks_in, read_registry, refuse_leaks
 from flywheel.defs.metadata import asset_options
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.partitions import week_by_workflow
+from flywheel.training.drift import sentence
 from flywheel.training.stage import checkpoint_row, child_environment, prepare, read_result
+from flywheel.workflows.base_model import check_weights
 
 _INPUTS = ("sft_dataset", "preference_dataset")
 
@@ -21,8 +24,8 @@ def checkpoint(
 ) -> dg.MaterializeResult:
     """One LoRA adapter from the pinned base on the accumulated mix: SFT, then DPO on the same adapter.
 
-    Grain: one adapter; no row in a banked week (too few new corrections to learn from). Refuses by itself when a row
-    touches the benchmark, whatever the asset check said.
+    Grain: one adapter; no row in a banked week (too few new corrections, or no row to learn from). Refuses by itself when a
+    row touches the benchmark, whatever the asset check said. What the adapter forgot is measured against the base model.
     """
     stage = Stage.begin(context, house, "checkpoint", "1")
     pack, settings = house.pack(stage.workflow), house.settings()
@@ -44,9 +47,18 @@ def checkpoint(
     if accepted < pack.settings.learn_when.min_accepted:
         note = f"banked: {accepted} accepted corrections, learn_when asks for {pack.settings.learn_when.min_accepted}"
         return stage.write([], decisive, metadata={"note": note})
+    if not sft.height:
+        note = "the supervised dataset is empty: nothing to train on; what serves is carried forward"
+        return stage.write([], decisive, metadata={"note": note})
+    check_weights(base)
+    up_to_now = pl.col("held_out_week") <= stage.weekly
+    held_out = stage.lake.read_columns(
+        "held_out", ("row_id", "tools", "messages", "target"), workflow=stage.workflow, where=up_to_now
+    )
     prepared = prepare(
-        sft, preference, renderer=renderer, base=base, training=pack.settings.training, settings=settings,
+        sft, preference, renderer=renderer, base=base, training=pack.settings.training, settings=settings, held_out=held_out,
         folder=settings.scratch(stage.workflow, stage.weekly, "checkpoint"), output=settings.checkpoints(stage.workflow),
+        week=stage.weekly,
     )  # fmt: skip
     try:
         pipes.run(command=prepared.command, context=context, env=child_environment())
@@ -58,7 +70,11 @@ def checkpoint(
     shown = [
         {"stage": e.stage, "step": f"{e.step}/{e.steps}", "loss": e.loss, "seconds": e.seconds} for e in result.log
     ]
-    facts = result.model_dump(exclude={"log", "adapter_path"})
+    facts = {
+        **result.model_dump(exclude={"log", "adapter_path", "forgetting"}),
+        "forgetting": sentence(result.forgetting),
+        "forgetting_nats": result.forgetting.general.change,
+    }
     return stage.write([row], decisive, preview=shown[:: max(1, len(shown) // 10)], metadata=facts)
 
 

@@ -28,6 +28,22 @@ CHECKPOINT = weekly(
         pl.Float64,
         "Mean change of the chosen side's log-probability over DPO, in nats; null without pairs.",
     ),
+    (
+        "forgetting_nats",
+        pl.Float64,
+        "Candidate's minus base model's mean negative log-likelihood on the frozen general texts, nats a token; positive: forgot.",
+    ),
+    ("forgetting_low", pl.Float64, "Lower end of its 95 % interval, bootstrap over texts."),
+    ("forgetting_high", pl.Float64, "Upper end of its 95 % interval."),
+    (
+        "tool_regression_nats",
+        pl.Float64,
+        "The same on accepted steps of tools that nobody corrected this week; null where there are none.",
+    ),
+    ("tool_regression_low", pl.Float64, "Lower end of its 95 % interval; null without steps."),
+    ("tool_regression_high", pl.Float64, "Upper end of its 95 % interval; null without steps."),
+    ("tool_regression_source", pl.String, "held_out (never trained on), mix (in this week's mix) or none."),
+    ("forgetting", Json, "JSON: both models' nats a token, texts and tokens of each set, hash of the general texts."),
     ("seconds", pl.Float64, "Wall seconds of the training child."),
     ("log", Json, "JSON list of training log entries: stage, step, loss, seconds."),
 )

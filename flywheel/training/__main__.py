@@ -6,6 +6,7 @@ writes `result.json` beside the spec last. Under Dagster Pipes it also reports i
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,10 +21,20 @@ from transformers import TrainerCallback  # noqa: E402
 
 from flywheel.errors import FlywheelError  # noqa: E402
 from flywheel.progress import report_progress  # noqa: E402
-from flywheel.training.export import export_adapter  # noqa: E402
+from flywheel.training.divergence import refuse_divergence  # noqa: E402
+from flywheel.training.export import disk_errors, export_adapter  # noqa: E402
 from flywheel.training.preference import train_preference  # noqa: E402
+from flywheel.training.rows import check_rows  # noqa: E402
 from flywheel.training.sft import train_sft  # noqa: E402
-from flywheel.training.spec import LogEntry, PreferenceRow, SftRow, TrainResult, read_spec  # noqa: E402
+from flywheel.training.spec import (  # noqa: E402
+    Forgetting,
+    LogEntry,
+    PreferenceRow,
+    SftRow,
+    TrainResult,
+    read_spec,
+    write_failure,
+)
 
 
 class ProgressLog(TrainerCallback):
@@ -36,6 +47,7 @@ class ProgressLog(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """One optimizer step was logged."""
+        refuse_divergence(self.stage, state.global_step, logs or {})
         if logs is None or "loss" not in logs:
             return
         seconds = time.monotonic() - self.started
@@ -55,6 +67,7 @@ def train(spec_file: Path) -> TrainResult:
     if not sft_rows:
         raise FlywheelError("there are no supervised rows to train on", where=str(spec.sft_rows),
                             remedy="accept corrections or add demonstrations first")  # fmt: skip
+    check_rows(sft_rows, pairs, spec.base_model, files=(str(spec.sft_rows), str(spec.preference_rows)))
     torch.set_num_threads(spec.threads)
     scratch = spec_file.parent / "trainer"
     log: list[LogEntry] = []
@@ -65,7 +78,9 @@ def train(spec_file: Path) -> TrainResult:
     if pairs:
         tokenizer: Any = trainer.processing_class
         accuracy, change = train_preference(spec, model, tokenizer, pairs, scratch, ProgressLog("DPO", log))
-    adapter_id, path = export_adapter(model, spec.output, spec.base_model_name)
+    with disk_errors("trained adapter", scratch):
+        model.save_pretrained(scratch / "adapter", selected_adapters=["default"])
+    adapter_id, path = export_adapter(scratch / "adapter", spec.output, spec.base_model_name)
     supervised = [entry.loss for entry in log if entry.stage == "SFT"]
     result = TrainResult(
         adapter_id=adapter_id,
@@ -77,6 +92,7 @@ def train(spec_file: Path) -> TrainResult:
         sft_last_loss=supervised[-1],
         preference_accuracy=accuracy,
         chosen_logps_change=change,
+        forgetting=measure_forgetting(spec_file, path),
         seconds=time.monotonic() - started,
         log=log,
     )
@@ -84,6 +100,19 @@ def train(spec_file: Path) -> TrainResult:
     temporary.write_text(result.model_dump_json(indent=2), encoding="utf-8")
     temporary.replace(spec_file.with_name("result.json"))
     return result
+
+
+def measure_forgetting(spec_file: Path, adapter: Path) -> Forgetting:
+    """Base against adapter, in a process of its own: the exported files are measured, not what training holds in memory."""
+    result = spec_file.with_name("forgetting.json")
+    result.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "flywheel.training.forgetting", str(spec_file), str(adapter), str(result)]
+    subprocess.run(command, check=False)
+    try:
+        return Forgetting.model_validate_json(result.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise FlywheelError("what the adapter forgot could not be measured", where=str(adapter),
+                            remedy=f"see the lines above, or run it by hand: {' '.join(command)}") from None  # fmt: skip
 
 
 def main() -> int:
@@ -94,6 +123,7 @@ def main() -> int:
     try:
         result = train(Path(sys.argv[1]))
     except FlywheelError as error:
+        write_failure(Path(sys.argv[1]), error)
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(json.dumps(result.model_dump(mode="json", exclude={"log"}), indent=2))

@@ -25,6 +25,8 @@ class TrainSpec(BaseModel):
         preference_rows: JSON lines `{"prompt_ids", "chosen_ids", "rejected_ids"}`; may be empty.
         sft_epochs: passes over the supervised rows; a fraction stops inside the last pass.
         rows_per_pack: rows that share one forward pass and the prefix they have in common.
+        regression_rows: JSON lines like `sft_rows`, scored after training and never trained by this file: steps of tools nobody
+            corrected this week; regression_source: held_out, mix or none, see `drift.regression_steps`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -44,6 +46,8 @@ class TrainSpec(BaseModel):
     dpo_pairs_per_pack: int
     threads: int
     seed: int
+    regression_rows: Path | None = None
+    regression_source: str = "none"
 
 
 class LogEntry(BaseModel):
@@ -54,6 +58,32 @@ class LogEntry(BaseModel):
     steps: int
     loss: float
     seconds: float
+
+
+class Drift(BaseModel):
+    """Base model against candidate on some texts: mean negative log-likelihood in nats a token.
+
+    Attributes:
+        change: candidate minus base, positive where the candidate forgot; low, high: its 95 % interval over texts.
+        texts, tokens: how many, scored tokens only.
+    """
+
+    base: float
+    candidate: float
+    change: float
+    low: float
+    high: float
+    texts: int
+    tokens: int
+
+
+class Forgetting(BaseModel):
+    """What the adapter forgot: on the frozen general texts, and on steps of tools nobody corrected (None without any)."""
+
+    general: Drift
+    general_sha256: str
+    tools: Drift | None
+    tools_source: str
 
 
 class TrainResult(BaseModel):
@@ -68,6 +98,7 @@ class TrainResult(BaseModel):
     sft_last_loss: float
     preference_accuracy: float | None
     chosen_logps_change: float | None
+    forgetting: Forgetting
     seconds: float
     log: list[LogEntry]
 
@@ -103,3 +134,20 @@ def read_spec(file: Path) -> TrainSpec:
             where=str(file),
             remedy="the checkpoint asset writes it: flywheel run --week WEEK --workflow NAME --stage checkpoint",
         ) from error
+
+
+def write_failure(spec_file: Path, error: FlywheelError) -> None:
+    """Leave beside the spec what a user can mend, for the asset that waits for the child."""
+    text = json.dumps({"what": error.what, "where": error.where, "remedy": error.remedy})
+    try:
+        spec_file.with_name("error.json").write_text(text, encoding="utf-8")
+    except OSError:
+        pass  # the disk may be what is full; the child has printed it too
+
+
+def read_failure(spec_file: Path) -> FlywheelError | None:
+    """What the child said it failed of, or None when it never came to say anything."""
+    try:
+        return FlywheelError(**json.loads(spec_file.with_name("error.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -12,7 +12,9 @@ import polars as pl
 from flywheel.chat.render import Renderer
 from flywheel.errors import FlywheelError
 from flywheel.settings import Settings
-from flywheel.training.spec import PreferenceRow, SftRow, TrainResult, TrainSpec, write_rows
+from flywheel.training.drift import regression_steps, touched_tools
+from flywheel.training.rows import check_rows
+from flywheel.training.spec import Forgetting, PreferenceRow, SftRow, TrainResult, TrainSpec, read_failure, write_rows
 from flywheel.workflows.base_model import BaseModel
 from flywheel.workflows.pack import Training
 
@@ -27,18 +29,23 @@ class Prepared(NamedTuple):
 
 def prepare(
     sft: pl.DataFrame, preference: pl.DataFrame, *, renderer: Renderer, base: BaseModel, training: Training,
-    settings: Settings, folder: Path, output: Path,
+    settings: Settings, folder: Path, output: Path, held_out: pl.DataFrame, week: str,
 ) -> Prepared:  # fmt: skip
     """Tokenise the rows and write the spec below `folder`; finished adapters go to `output`.
 
-    Pairs are the newest week's first, in row-id order, at most `training.dpo_pairs`.
+    Raises FlywheelError for rows that this base model cannot train on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").unlink(missing_ok=True)
-    chosen = preference.sort(["from_week", "row_id"], descending=[True, False]).head(training.dpo_pairs)
-    write_rows(folder / "sft.jsonl", [_sft_row(row, renderer) for row in sft.sort("row_id").iter_rows(named=True)])
-    write_rows(folder / "preference.jsonl", [_preference_row(row, renderer) for row in chosen.iter_rows(named=True)])
+    for stale in ("result.json", "error.json"):
+        (folder / stale).unlink(missing_ok=True)
+    rows, pairs = training_rows(sft, preference, renderer, training)
+    check_rows(rows, pairs, base.folder, files=("sft_dataset", "preference_dataset"))
+    mix = sft.to_dicts()
+    steps, source = regression_steps(mix, held_out.to_dicts(), touched_tools(mix, week))
+    write_rows(folder / "sft.jsonl", rows)
+    write_rows(folder / "preference.jsonl", pairs)
+    write_rows(folder / "regression.jsonl", [_sft_row(row, renderer) for row in steps])
     spec = TrainSpec(
         base_model=base.folder,
         base_model_name=f"{base.name}-{base.sha256[:12]}",
@@ -55,11 +62,24 @@ def prepare(
         dpo_pairs_per_pack=training.dpo_pairs_per_pack,
         threads=settings.threads,
         seed=training.seed,
+        regression_rows=(folder / "regression.jsonl").absolute(),
+        regression_source=source,
     )
     spec_file = folder / "spec.json"
     spec_file.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
     child = [sys.executable, "-m", "flywheel.training", str(spec_file)]
     return Prepared(spec_file, spec, [sys.executable, "-m", "flywheel.processes", "--", *child])
+
+
+def training_rows(
+    sft: pl.DataFrame, preference: pl.DataFrame, renderer: Renderer, training: Training
+) -> tuple[list[SftRow], list[PreferenceRow]]:
+    """The rows as token ids, in row-id order; of the pairs the newest week's first, at most `training.dpo_pairs`."""
+    chosen = preference.sort(["from_week", "row_id"], descending=[True, False]).head(training.dpo_pairs)
+    return (
+        [_sft_row(row, renderer) for row in sft.sort("row_id").iter_rows(named=True)],
+        [_preference_row(row, renderer) for row in chosen.iter_rows(named=True)],
+    )
 
 
 def child_environment() -> dict[str, str]:
@@ -68,11 +88,13 @@ def child_environment() -> dict[str, str]:
 
 
 def read_result(spec_file: Path) -> TrainResult:
-    """What the child wrote last; raises FlywheelError when it never got there."""
+    """What the child wrote last; raises FlywheelError, in the child's own words where it had any, when it never got there."""
     file = spec_file.with_name("result.json")
     try:
         return TrainResult.model_validate(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError):
+        if failure := read_failure(spec_file):
+            raise failure from None
         raise FlywheelError(
             "the training child ended without a result: killed, out of memory, or stopped by an error above",
             where=str(file),
@@ -94,8 +116,24 @@ def checkpoint_row(
             "sft_rows", "preference_rows", "sft_presentations", "sft_first_loss", "sft_last_loss", "preference_accuracy",
             "chosen_logps_change", "seconds",
         }),
+        **forgetting_columns(result.forgetting),
         "log": json.dumps([entry.model_dump() for entry in result.log]),
     }  # fmt: skip
+
+
+def forgetting_columns(found: Forgetting) -> dict[str, Any]:
+    """CHECKPOINT columns of what the adapter forgot."""
+    tools = found.tools
+    return {
+        "forgetting_nats": found.general.change,
+        "forgetting_low": found.general.low,
+        "forgetting_high": found.general.high,
+        "tool_regression_nats": tools.change if tools else None,
+        "tool_regression_low": tools.low if tools else None,
+        "tool_regression_high": tools.high if tools else None,
+        "tool_regression_source": found.tools_source,
+        "forgetting": found.model_dump_json(),
+    }
 
 
 def _sft_row(row: Mapping[str, Any], renderer: Renderer) -> SftRow:

@@ -60,6 +60,7 @@ def test_it_learns_exports_plain_lora_and_repeats_itself(tmp_path: Path, base_mo
     assert sorted(file.name for file in first.adapter_path.iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",
+        "manifest.json",
     ]
     config = json.loads((first.adapter_path / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "tiny" and config["target_modules"] == sorted(config["target_modules"])
