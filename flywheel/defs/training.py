@@ -44,19 +44,11 @@ def checkpoint(
     }  # fmt: skip
     if done := stage.unchanged(decisive):
         return done
-    if accepted < pack.settings.learn_when.min_accepted:
-        note = f"banked: {accepted} accepted corrections, learn_when asks for {pack.settings.learn_when.min_accepted}"
-        return stage.write([], decisive, metadata={"note": note})
-    if not sft.height:
-        note = "the supervised dataset is empty: nothing to train on; what serves is carried forward"
+    if note := _nothing_to_learn(accepted, sft.height, pack.settings.learn_when.min_accepted):
         return stage.write([], decisive, metadata={"note": note})
     check_weights(base)
-    up_to_now = pl.col("held_out_week") <= stage.weekly
-    held_out = stage.lake.read_columns(
-        "held_out", ("row_id", "tools", "messages", "target"), workflow=stage.workflow, where=up_to_now
-    )
     prepared = prepare(
-        sft, preference, renderer=renderer, base=base, training=pack.settings.training, settings=settings, held_out=held_out,
+        sft, preference, renderer=renderer, base=base, training=pack.settings.training, settings=settings, held_out=_held_out(stage),
         folder=settings.scratch(stage.workflow, stage.weekly, "checkpoint"), output=settings.checkpoints(stage.workflow),
         week=stage.weekly,
     )  # fmt: skip
@@ -76,6 +68,20 @@ def checkpoint(
         "forgetting_nats": result.forgetting.general.change,
     }
     return stage.write([row], decisive, preview=shown[:: max(1, len(shown) // 10)], metadata=facts)
+
+
+def _nothing_to_learn(accepted: int, rows: int, minimum: int) -> str | None:
+    """Why a week trains nothing, or None."""
+    if accepted < minimum:
+        return f"banked: {accepted} accepted corrections, learn_when asks for {minimum}; what serves is carried forward"
+    return None if rows else "the supervised dataset is empty: nothing to train on; what serves is carried forward"
+
+
+def _held_out(stage: Stage) -> pl.DataFrame:
+    """Steps held out up to this week. Not recorded as an input: they are measured on, and change no adapter."""
+    columns = ("row_id", "tools", "messages", "target")
+    up_to_now = pl.col("held_out_week") <= stage.weekly
+    return stage.lake.read_columns("held_out", columns, workflow=stage.workflow, where=up_to_now)
 
 
 @dg.asset_check(asset="checkpoint", partitions_def=week_by_workflow)
