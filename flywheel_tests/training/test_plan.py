@@ -1,13 +1,17 @@
 """The plan of a week's training: sizes equal those of the real classes, sharing that of a trie, work that of the formula."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.operations.training_plan import Device, Part, TrainingPlan, devices, told
+from flywheel.chat import Renderer
+from flywheel.errors import FlywheelError
+from flywheel.lake import TABLES, Lake
+from flywheel.operations.training_plan import Device, Part, TrainingPlan, devices, plan_week, told
 from flywheel.settings import Settings
 from flywheel.training.plan import (
     KNOWN_SHAPES,
@@ -20,6 +24,8 @@ from flywheel.training.plan import (
     shape_of,
     unique_tokens,
 )
+from flywheel.workflows.base_model import write_manifest
+from flywheel_tests.conftest import HOME
 
 SMOLLM2 = {
     "model_type": "llama", "num_hidden_layers": 30, "hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9,
@@ -115,3 +121,34 @@ def test_a_model_with_windows_attends_less():
     assert isinstance(shape, Shape) and (shape.window, shape.windowed) == (64, 15)
     tokens = count([[(list(range(900)), [1])]], units_per_pack=1, window=shape.window)
     assert operations(shape, tokens, 16) < operations(shape_of(SMOLLM2), tokens, 16)
+
+
+def test_a_week_is_planned_from_its_own_rows_and_any_models_config(tmp_path: Path, renderer: Renderer):
+    (tmp_path / "workflows").symlink_to(HOME / "workflows")
+    model = tmp_path / "models" / "tiny-random-0"
+    model.mkdir(parents=True)
+    shutil.copyfile(renderer._tokenizer_file, model / "tokenizer.json")
+    (model / "config.json").write_text(json.dumps({**SMOLLM2, "num_hidden_layers": 2, "vocab_size": 400}))
+    write_manifest(model, sha256="0" * 64, source="a test")
+    lake, week = Lake(tmp_path / "lake"), "2026-01-05"
+    empty = dict.fromkeys(name for name in TABLES["sft_dataset"].polars_schema() if name not in ("week", "workflow"))
+    rows = [
+        {**empty, "row_id": str(n), "tools": "[]", "messages": json.dumps([{"role": "user", "content": f"open door {n}"}]),
+         "target": json.dumps({"role": "assistant", "content": "done"})}
+        for n in range(8)
+    ]  # fmt: skip
+    lake.replace_partition("sft_dataset", rows, workflow="door", week=week)
+    lake.replace_partition("preference_dataset", [], workflow="door", week=week)
+    settings = Settings(home=tmp_path)
+    small = plan_week(settings, "door", week, None)
+    (part,) = small.parts
+    assert part.tokens.rows == 8 and small.unique <= part.tokens.unique < part.tokens.total
+    assert part.epochs == 40, "sft_max_epochs of the pack bounds its presentations"
+    (tmp_path / "other.json").write_text(json.dumps({"text_config": SMOLLM2}))
+    large = plan_week(settings, "door", week, str(tmp_path / "other.json"))
+    assert large.parts[0].tokens == part.tokens and large.operations > 10 * small.operations
+    lake.replace_partition("sft_dataset", [], workflow="door", week=week)
+    with pytest.raises(FlywheelError, match="no supervised rows"):
+        plan_week(settings, "door", week, None)
+    with pytest.raises(FlywheelError, match="no figures are known of 'T4'"):
+        devices(settings, "T4", None, None)
