@@ -5,8 +5,6 @@ model's type: rounding the adapter first loses small updates. Evaluate the merge
 outputs differ from the attached adapter's.
 """
 
-import hashlib
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -19,7 +17,7 @@ from flywheel.errors import FlywheelError
 from flywheel.serving.adapters import open_adapter
 from flywheel.serving.reference import load_adapter
 from flywheel.training.export import adopt, writing
-from flywheel.workflows.base_model import write_manifest
+from flywheel.workflows.base_model import weights_sha256, write_manifest
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
                     "generation_config.json")  # fmt: skip
@@ -39,11 +37,7 @@ def merge_adapter(base_model: Path, adapter_folder: Path, output: Path) -> Path:
         for name in _TOKENIZER_FILES:
             if (base_model / name).is_file():
                 shutil.copyfile(base_model / name, partial / name)
-        digest = hashlib.sha256(json.dumps(json.loads((partial / "config.json").read_text()), sort_keys=True).encode())
-        for file in sorted(partial.glob("*.safetensors")):
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
-        sha256 = digest.hexdigest()
+        sha256 = weights_sha256(partial)
         write_manifest(partial, sha256=sha256, source=f"{base_model.name} with {adapter.id} merged in float32")
         return adopt(partial, output / f"merged-{sha256[:16]}")[1]
 

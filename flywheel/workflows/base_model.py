@@ -50,16 +50,22 @@ def find_base_model(models: Path, name: str) -> BaseModel:
 
 def check_weights(base: BaseModel) -> None:
     """Raise FlywheelError when a model's weights are not those its manifest was written for."""
+    found = weights_sha256(base.folder)
+    if found != base.sha256:
+        raise FlywheelError(
+            f"the weights of base model {base.name} were changed: hash {found[:12]}…, made with {base.sha256[:12]}…",
+            where=str(base.folder), remedy=f"delete that folder and make it again: flywheel model {base.name}",
+        )  # fmt: skip
+
+
+def weights_sha256(folder: Path) -> str:
+    """Hash over a model's safetensors files, in name order."""
     digest = hashlib.sha256()
-    for file in sorted(base.folder.glob("*.safetensors")):
+    for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as opened:
             while block := opened.read(1 << 24):
                 digest.update(block)
-    if digest.hexdigest() != base.sha256:
-        raise FlywheelError(
-            f"the weights of base model {base.name} were changed: hash {digest.hexdigest()[:12]}…, made with {base.sha256[:12]}…",
-            where=str(base.folder), remedy=f"delete that folder and make it again: flywheel model {base.name}",
-        )  # fmt: skip
+    return digest.hexdigest()
 
 
 def write_manifest(folder: Path, *, sha256: str, source: str) -> None:

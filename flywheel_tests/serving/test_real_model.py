@@ -50,11 +50,15 @@ def test_the_tokenizer_is_the_one_the_figures_were_measured_with(base: BaseModel
     assert renderer.decode(renderer.encode("Where is ÄÖ 12?")) == "Where is ÄÖ 12?"
 
 
+@pytest.fixture(scope="module")
+def trained(base: BaseModel, pack: Pack, histories: list[list[dict]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(base, Renderer(base.tokenizer_file), pack, histories, tmp_path_factory.mktemp("trained"))
+
+
 def test_vllm_serves_what_was_trained_and_the_canary_catches_what_it_does_not(
-    base: BaseModel, pack: Pack, histories: list[list[dict]], tmp_path: Path
+    base: BaseModel, trained: Path, pack: Pack, histories: list[list[dict]], tmp_path: Path
 ):
     renderer = Renderer(base.tokenizer_file)
-    trained = train(base, renderer, pack, histories, tmp_path)
     planted = {kind: plant(kind, trained, tmp_path / kind, base) for kind in ("zeros", "misnamed", "weak")}
     adapters = {"real": trained, **planted}
     spec = ServerSpec(base.folder, renderer.template_file.absolute(), adapters=adapters)
@@ -106,34 +110,26 @@ def plant(kind: str, trained: Path, folder: Path, base: BaseModel) -> Path:
     return export_adapter(folder, folder / "out", base.folder.name, renames=renames)[1]
 
 
-def test_the_merged_model_says_what_the_adapter_says(
-    base: BaseModel, pack: Pack, histories: list[list[dict]], tmp_path: Path
-):
+def test_the_merged_model_says_what_the_adapter_says(base: BaseModel, trained: Path, tmp_path: Path):
     from flywheel.serving.reference import answer
     from flywheel.training.merge import merge_adapter
 
     renderer = Renderer(base.tokenizer_file)
-    adapter = train(base, renderer, pack, histories, tmp_path)
-    merged = merge_adapter(base.folder, adapter, tmp_path / "merged")
-    assert merged == merge_adapter(base.folder, adapter, tmp_path / "merged"), "equal inputs, equal folder"
+    merged = merge_adapter(base.folder, trained, tmp_path / "merged")
+    assert merged == merge_adapter(base.folder, trained, tmp_path / "merged"), "equal inputs, equal folder"
     assert (merged / "manifest.json").is_file() and not list(merged.glob("*.bin"))
-    asked = {"threads": 2, "probes": canary.probes(renderer, histories, pack.tools)}
-    attached = answer({**asked, "base_model": str(base.folder), "adapters": {"real": str(adapter)}})
-    alone = answer({**asked, "base_model": str(merged), "adapters": {}})
-    gaps = [
-        abs(a - b)
-        for one, other in zip(attached["real"], alone["base"], strict=True)
-        for a, b in zip(one, other, strict=True)
-    ]
-    moved = [
-        abs(a - b)
-        for one, other in zip(attached["base"], alone["base"], strict=True)
-        for a, b in zip(one, other, strict=True)
-    ]
+    prompt = renderer.encode("<|im_start|>user\nWrite a poem about rivers.<|im_end|>\n<|im_start|>assistant\n")
+    asked = {"threads": 2, "probes": [(prompt, renderer.encode("I can only help with Acme orders.<|im_end|>"))]}
+    attached = answer({**asked, "base_model": str(base.folder), "adapters": {"real": str(trained)}})
+    alone = answer({**asked, "base_model": str(merged), "adapters": {}})["base"][0]
+
+    def gap(other: list[float]) -> float:
+        return sum(abs(a - b) for a, b in zip(alone, other, strict=True)) / len(alone)
+
     print(
-        f"merged against attached {sum(gaps) / len(gaps):.4f}, against base {sum(moved) / len(moved):.4f} nats a token"
+        f"merged against attached {gap(attached['real'][0]):.4f}, against base {gap(attached['base'][0]):.4f} nats a token"
     )
-    assert sum(gaps) / len(gaps) < canary.TOLERANCE < sum(moved) / len(moved)
+    assert gap(attached["real"][0]) < canary.TOLERANCE < gap(attached["base"][0])
 
 
 def train(base: BaseModel, renderer: Renderer, pack: Pack, histories: list[list[dict]], folder: Path) -> Path:

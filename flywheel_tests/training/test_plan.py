@@ -102,7 +102,7 @@ def test_memory_grows_with_the_pack_and_less_with_checkpointing():
 
 def test_what_is_told_names_what_it_assumes_and_what_does_not_fit(tmp_path: Path):
     shape = shape_of(json.loads(json.dumps({**SMOLLM2, "model_type": "strange"})))
-    tokens = Tokens(1, 100_000, 90_000, 100, 10**9, 90_000, 1, 90_000, 100)
+    tokens = Tokens(1, 100_000, 90_000, 100, 10**9, 90_000, 1, 40_000, 100)
     plan = TrainingPlan("b", shape, 16, [Part("SFT", tokens, 2.0, 1e15)], 80_000, memory(shape, tokens, 16))
     text = "\n".join(
         told(plan, [Device("small", 100.0, 8.0, "as given"), *devices(Settings(home=tmp_path), "H100", None, None)])
