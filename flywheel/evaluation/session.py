@@ -66,12 +66,15 @@ async def _run(
         compared = await check_prompt_parity(client, renderer, histories, pack.tools)
         served = await canary.ask_server(client, [BASE, *sorted({arm.served_as for arm in arms} - {BASE})], probes)
         findings = canary.compare(served, peft.answer())
+        proof = {finding.adapter: {"canary": finding.sentence()} for finding in findings}
         for arm in arms:
             again = arm.name == INCUMBENT_AGAIN
             cases = repeated_cases(benchmark.cases, pack.settings.evaluation.repeat_cases) if again else benchmark.cases
             counter = _Counter(arm.name, len(cases))
             part = benchmark._replace(cases=cases)
-            rows += await run_arm(client, arm, part, server=server.description, finished=counter.one)
+            rows += await run_arm(
+                client, arm, part, server=server.description | proof.get(arm.served_as, {}), finished=counter.one
+            )
     return Session(rows, compared, findings, server.start_seconds)
 
 

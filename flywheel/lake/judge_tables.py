@@ -76,7 +76,7 @@ EVAL_RESULTS = weekly(
     ("benchmark_version", pl.String, "Hash of the frozen cases."),
     ("scorer_version", pl.String, "Version of the scorers."),
     ("decoding", pl.String, "How tokens were chosen, e.g. greedy_auto."),
-    ("server", Json, "JSON: vLLM version and arguments."),
+    ("server", Json, "JSON: vLLM version and arguments, and what the canary found of the adapter."),
 )
 
 PROMOTION = weekly(
