@@ -1,7 +1,6 @@
 """Adapters on disk: what vLLM cannot serve is refused with the reason, and only whole ones of the right base are opened."""
 
 import json
-import os
 import pickle
 import signal
 import struct
@@ -36,15 +35,18 @@ def trained(folder: Path, *, names: tuple[str, ...] = (f"{Q}.lora_A.weight", f"{
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_config.json").write_text(json.dumps({**CONFIG, **changes}))
     (folder / "adapter_model.safetensors").write_bytes(weights(*names))
-    (folder / "training_args.bin").write_bytes(pickle.dumps(Planted()))
+    (folder / "training_args.bin").write_bytes(pickle.dumps(Planted(folder.parent / "unpickled")))
     return folder
 
 
 class Planted:
-    """Unpickling it would leave a mark."""
+    """Unpickling it leaves a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
 
     def __reduce__(self):
-        return os.system, ("touch /tmp/flywheel-unpickled-this-test",)
+        return Path.touch, (self.mark,)
 
 
 def test_equal_adapters_get_equal_folders_named_by_their_bytes_and_open_again(tmp_path: Path):
@@ -116,7 +118,9 @@ def test_a_pickle_is_never_exported_and_one_planted_later_is_refused_unread(tmp_
     (folder / "training_args.bin").write_bytes((tmp_path / "a" / "training_args.bin").read_bytes())
     with pytest.raises(FlywheelError, match="files that no export writes: training_args.bin"):
         open_adapter(folder, base_model=BASE)
-    assert not Path("/tmp/flywheel-unpickled-this-test").exists()
+    assert not (tmp_path / "unpickled").exists()
+    pickle.loads((folder / "training_args.bin").read_bytes())
+    assert (tmp_path / "unpickled").exists(), "the plant works: reading it would have been seen"
 
 
 def test_half_written_changed_and_foreign_adapters_are_not_opened(tmp_path: Path):
