@@ -35,6 +35,7 @@ from flywheel.cli import (  # noqa: E402, F401  (they register their commands)
     operations,
     run,
     traces,
+    training,
     workbench,
     workflows,
 )

@@ -18,7 +18,7 @@ from flywheel.partitions import last_week_same_workflow, week_by_workflow, workf
 from flywheel.promotion.pointer import serving
 from flywheel.serving.vllm_server import BASE, ServerSpec
 from flywheel.settings import Settings
-from flywheel.workflows.base_model import BaseModel
+from flywheel.workflows.base_model import BaseModel, check_weights
 from flywheel.workflows.pack import Pack
 
 
@@ -52,7 +52,12 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     if done := stage.unchanged(decisive):
         return done
     if not trained.height:
-        return stage.write([], decisive, metadata={"note": "banked week: there is no new checkpoint to evaluate"})
+        return stage.write(
+            [],
+            decisive,
+            metadata={"note": f"banked week: no new checkpoint to evaluate, {incumbent} is carried forward"},
+        )
+    check_weights(base)
     cases = active(frozen)
     benchmark = Benchmark(cases, benchmark_version(cases, pack.tools_sha256), pack)
     candidate = trained["adapter_id"][0]
@@ -70,7 +75,8 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
         "candidate": candidate,
         "benchmark_version": benchmark.version,
         "prompts_compared_with_training": session.prompts_compared,
-        "adapter_difference_nats": min(session.adapter_difference_nats, 99.0),
+        "canary": dg.MetadataValue.json({finding.adapter: finding._asdict() for finding in session.canary}),
+        "canary_says": "; ".join(finding.sentence() for finding in session.canary),
         "server_start_seconds": session.server_start_seconds,
         **{f"{arm}_success": results.filter(arm=arm)["success"].mean() for arm in (CANDIDATE, INCUMBENT)},
         "infra_errors": results["infra_error"].count(),

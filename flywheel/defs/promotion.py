@@ -27,7 +27,12 @@ served_model = dg.AssetSpec(
 
 @dg.asset(
     partitions_def=week_by_workflow,
-    deps=["eval_results", "corrected_traces", dg.AssetDep("benchmark", partition_mapping=workflow_of_week)],
+    deps=[
+        "eval_results",
+        "checkpoint",
+        "corrected_traces",
+        dg.AssetDep("benchmark", partition_mapping=workflow_of_week),
+    ],
     code_version="1",
     **asset_options("promotion", "promotion"),
 )
@@ -40,6 +45,7 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     stage = Stage.begin(context, house, "promotion", "1")
     pack = house.pack(stage.workflow)
     results, corrections = stage.read("eval_results"), stage.read("corrected_traces")
+    checkpoint = stage.read("checkpoint")
     cases = active(stage.read("benchmark", by_workflow=True))
     log = stage.lake.read_weeks("promotion_log", workflow=stage.workflow)
     incumbent = serving(log, before_week=stage.weekly)
@@ -50,7 +56,7 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
             context, {"verdict": row["verdict"], "served_adapter_id": row["served_adapter_id"], "unchanged": True}
         )
         return done
-    judgement = judge(results, cases, corrections, pack, incumbent=incumbent)
+    judgement = judge(results, cases, corrections, checkpoint, pack, incumbent=incumbent)
     released = judgement.decision.verdict == "PROMOTE" and pack.settings.release == "automatic"
     served = judgement.candidate_adapter_id if released else incumbent
     row = promotion_row(judgement, pack, served=served, qa_mode=pack.settings.qa_mode)

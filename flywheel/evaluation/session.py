@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flywheel.benchmark.cases import Case
-from flywheel.chat.render import Renderer
+from flywheel.chat.render import Message, Renderer
 from flywheel.evaluation.runner import Arm, Benchmark, run_arm
 from flywheel.progress import report_progress
+from flywheel.serving import canary
 from flywheel.serving.client import ChatClient
-from flywheel.serving.parity import check_adapter_is_live, check_prompt_parity
+from flywheel.serving.parity import check_prompt_parity
 from flywheel.serving.vllm_server import BASE, Server, ServerSpec, vllm_server
 
 CANDIDATE, INCUMBENT, INCUMBENT_AGAIN = "candidate", "incumbent", "incumbent_again"
@@ -23,7 +24,7 @@ class Session(NamedTuple):
 
     rows: list[dict[str, Any]]
     prompts_compared: int
-    adapter_difference_nats: float
+    canary: list[canary.Finding]
     server_start_seconds: float
 
 
@@ -45,27 +46,36 @@ def repeated_cases(cases: Sequence[Case], count: int) -> list[Case]:
 def evaluate(
     benchmark: Benchmark, arms: Sequence[Arm], spec: ServerSpec, renderer: Renderer, *, log: Path, start_seconds: float
 ) -> Session:
-    """Start one server, check it, run every arm one after the other, stop it."""
-    with vllm_server(spec, log=log, start_seconds=start_seconds) as server:
-        return asyncio.run(_run(benchmark, arms, server, renderer))
-
-
-async def _run(benchmark: Benchmark, arms: Sequence[Arm], server: Server, renderer: Renderer) -> Session:
+    """Start one server, prove that it serves what was trained, run every arm one after the other, stop it."""
     pack = benchmark.pack
     system = {"role": "system", "content": pack.system}
-    probes = [[system, *case.messages] for case in _one_a_category(benchmark.cases)]
+    histories = [[system, *case.messages] for case in _one_a_category(benchmark.cases)]
+    probes = canary.probes(renderer, histories, pack.tools)
+    with canary.reference(spec, probes, folder=log.parent / "canary") as peft:
+        with vllm_server(spec, log=log, start_seconds=start_seconds) as server:
+            return asyncio.run(_run(benchmark, arms, server, renderer, histories, probes, peft))
+
+
+async def _run(
+    benchmark: Benchmark, arms: Sequence[Arm], server: Server, renderer: Renderer, histories: list[list[Message]],
+    probes: list[canary.Probe], peft: canary.Reference,
+) -> Session:  # fmt: skip
+    pack = benchmark.pack
     rows: list[dict[str, Any]] = []
     async with ChatClient(server.socket, renderer) as client:
-        compared = await check_prompt_parity(client, renderer, probes, pack.tools)
-        adapters = sorted({arm.served_as for arm in arms} - {BASE})
-        differences = [await check_adapter_is_live(client, adapter, probes, pack.tools) for adapter in adapters]
+        compared = await check_prompt_parity(client, renderer, histories, pack.tools)
+        served = await canary.ask_server(client, [BASE, *sorted({arm.served_as for arm in arms} - {BASE})], probes)
+        findings = canary.compare(served, peft.answer())
+        proof = {finding.adapter: {"canary": finding.sentence()} for finding in findings}
         for arm in arms:
             again = arm.name == INCUMBENT_AGAIN
             cases = repeated_cases(benchmark.cases, pack.settings.evaluation.repeat_cases) if again else benchmark.cases
             counter = _Counter(arm.name, len(cases))
             part = benchmark._replace(cases=cases)
-            rows += await run_arm(client, arm, part, server=server.description, finished=counter.one)
-    return Session(rows, compared, min(differences, default=0.0), server.start_seconds)
+            rows += await run_arm(
+                client, arm, part, server=server.description | proof.get(arm.served_as, {}), finished=counter.one
+            )
+    return Session(rows, compared, findings, server.start_seconds)
 
 
 def _one_a_category(cases: Sequence[Case]) -> list[Case]:

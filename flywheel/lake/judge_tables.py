@@ -36,6 +36,22 @@ CHECKPOINT = weekly(
     ("sharing", pl.String, "tree where rows shared their tokens, else the reason why they could not."),
     ("tokens", pl.Int64, "Tokens of all rows shown."),
     ("tokens_computed", pl.Int64, "Tokens that went through the model for them."),
+    (
+        "forgetting_nats",
+        pl.Float64,
+        "Candidate's minus base model's mean negative log-likelihood on the frozen general texts, nats a token; positive: forgot.",
+    ),
+    ("forgetting_low", pl.Float64, "Lower end of its 95 % interval, bootstrap over texts."),
+    ("forgetting_high", pl.Float64, "Upper end of its 95 % interval."),
+    (
+        "tool_regression_nats",
+        pl.Float64,
+        "The same on accepted steps of tools that nobody corrected this week; null where there are none.",
+    ),
+    ("tool_regression_low", pl.Float64, "Lower end of its 95 % interval; null without steps."),
+    ("tool_regression_high", pl.Float64, "Upper end of its 95 % interval; null without steps."),
+    ("tool_regression_source", pl.String, "held_out (never trained on), mix (in this week's mix) or none."),
+    ("forgetting", Json, "JSON: both models' nats a token, texts and tokens of each set, hash of the general texts."),
     ("seconds", pl.Float64, "Wall seconds of the training child."),
     ("log", Json, "JSON list of training log entries: stage, step, loss, validation, seconds."),
 )
@@ -68,7 +84,7 @@ EVAL_RESULTS = weekly(
     ("benchmark_version", pl.String, "Hash of the frozen cases."),
     ("scorer_version", pl.String, "Version of the scorers."),
     ("decoding", pl.String, "How tokens were chosen, e.g. greedy_auto."),
-    ("server", Json, "JSON: vLLM version and arguments."),
+    ("server", Json, "JSON: vLLM version and arguments, and what the canary found of the adapter."),
 )
 
 PROMOTION = weekly(

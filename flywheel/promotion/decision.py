@@ -39,15 +39,21 @@ def _tools_called(messages: list[dict[str, Any]], indices: list[int]) -> set[str
 
 
 def judge(
-    results: pl.DataFrame, cases: list[Case], corrections: pl.DataFrame, pack: Pack, *, incumbent: str
-) -> Judgement:
-    """Recompute the decision from the tables; a week without results (banked) is inconclusive by definition."""
+    results: pl.DataFrame, cases: list[Case], corrections: pl.DataFrame, checkpoint: pl.DataFrame, pack: Pack, *,
+    incumbent: str,
+) -> Judgement:  # fmt: skip
+    """Recompute the decision from the tables; a week that trained nothing is inconclusive by definition."""
     if not results.height:
-        decision = Decision("INCONCLUSIVE", ["banked: too few new corrections, nothing was trained or evaluated"])
+        reason = f"banked: nothing was trained this week (the checkpoint says why); {incumbent} is carried forward"
+        decision = Decision("INCONCLUSIVE", [reason])
         return Judgement(decision, incumbent, incumbent, "")
     arms = [results.filter(arm=arm) for arm in ARMS]
-    rules = Rules(pack.settings.gate.margin, pack.settings.gate.floors)
-    decision = decide(Evidence(arms[0], arms[1], arms[2], targeted_cases(cases, corrections)), rules)
+    gate = pack.settings.gate
+    forgotten = (
+        checkpoint.select("forgetting_nats", "tool_regression_nats").row(0) if checkpoint.height else (None, None)
+    )
+    evidence = Evidence(arms[0], arms[1], arms[2], targeted_cases(cases, corrections), *forgotten)
+    decision = decide(evidence, Rules(gate.margin, gate.floors, gate.max_forgetting_nats))
     names = [arm["adapter_id"][0] if arm.height else BASE for arm in arms[:2]]
     return Judgement(decision, names[0], names[1], results["benchmark_version"][0])
 

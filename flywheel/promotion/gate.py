@@ -29,19 +29,26 @@ ADVISORY_BELOW, MAXIMUM_INFRA_SHARE = 100, 0.02
 
 @dataclass(frozen=True)
 class Rules:
-    """The pack's part of the gate: non-inferiority margin (0 to 1) and absolute floors by metric."""
+    """The pack's part of the gate: non-inferiority margin (0 to 1), absolute floors by metric, and how much may be forgotten."""
 
     margin: float
     floors: dict[str, float] = field(default_factory=dict)
+    max_forgetting_nats: float | None = None
 
 
 class Evidence(NamedTuple):
-    """What the gate judges: EVAL_RESULTS rows of each arm, and the ids of this week's targeted cases."""
+    """What the gate judges: EVAL_RESULTS rows of each arm, the ids of this week's targeted cases, and what was forgotten.
+
+    The last two are changes against the base model in nats a token, on general texts and on tools nobody corrected; the
+    second is None where no accepted step calls such a tool.
+    """
 
     candidate: pl.DataFrame
     incumbent: pl.DataFrame
     again: pl.DataFrame
     targeted: Collection[str]
+    forgetting_nats: float | None = None
+    tool_regression_nats: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Decision:
 def decide(evidence: Evidence, rules: Rules) -> Decision:
     """Judge a candidate against the incumbent on the same frozen cases."""
     invalid = _invalidity(evidence)
+    if rules.max_forgetting_nats is not None and evidence.forgetting_nats is None:
+        invalid.append("what the candidate forgot was not measured, and the pack sets gate.max_forgetting_nats")
     if invalid:
         return Decision("INVALID", invalid)
     pairs = _pairs(evidence)
@@ -74,13 +83,15 @@ def decide(evidence: Evidence, rules: Rules) -> Decision:
     floors = _floors(evidence.candidate, rules)
     categories = _categories(pairs)
     targeted = _targeted(pairs, evidence.targeted)
+    floors.broken.extend(_forgotten(evidence, rules))
     verdict, reasons = _verdict(overall, rules, floors, categories, targeted)
     if overall.n < ADVISORY_BELOW:
         reasons.append(f"advisory: {overall.n} cases are fewer than {ADVISORY_BELOW}; a person should look")
     details = {
         "floors": floors.values, "categories": categories, "targeted": targeted.details, "a_a": _noise(evidence),
         "fixed": overall.fixed, "broken": overall.broken, "clusters": overall.clusters,
-        "advisory": overall.n < ADVISORY_BELOW,
+        "advisory": overall.n < ADVISORY_BELOW, "forgetting_nats": evidence.forgetting_nats,
+        "tool_regression_nats": evidence.tool_regression_nats,
     }  # fmt: skip
     p_value = mcnemar_better(overall.fixed, overall.broken)
     return Decision(verdict, reasons, candidate, incumbent, overall, p_value, effect, details)
@@ -136,6 +147,20 @@ def _floors(rows: pl.DataFrame, rules: Rules) -> _Floors:
         elif rate < floor:
             broken.append(f"{name} is {rate:.1%} ({valid} of {calls} calls), below the floor of {floor:.0%}")
     return _Floors({**rates, "calls": calls, "valid_calls": valid}, broken)
+
+
+def _forgotten(evidence: Evidence, rules: Rules) -> list[str]:
+    """The candidate lost more than the pack allows: on general texts, or on tools nobody corrected."""
+    allowed = rules.max_forgetting_nats
+    if allowed is None:
+        return []
+    measured = {"general texts": evidence.forgetting_nats, "tools nobody corrected": evidence.tool_regression_nats}
+    return [
+        f"it forgot {name}: {change:+.3f} nats a token against the base model, {allowed} are allowed"
+        for name, change in measured.items()
+        # A NaN is no pass either.
+        if change is not None and not change <= allowed
+    ]
 
 
 def _categories(pairs: pl.DataFrame) -> dict[str, dict[str, Any]]:

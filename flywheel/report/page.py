@@ -126,9 +126,19 @@ def _training(facts: WeekFacts) -> str:
             "loss on rows kept out",
             "no rows kept out" if row["validation_loss"] is None else f"{row['validation_loss']:.3f}",
         ],
+        ["worse than the base model on general texts", _nats(row, "forgetting")],
+        ["worse on tools nobody corrected this week", _nats(row, "tool_regression")],
         ["training seconds", f"{row['seconds']:.0f}"],
     ]
     return f"<h2>Training</h2>{plots.loss_curve(json.loads(row['log']))}{_table(['what', 'value'], rows, 1)}"
+
+
+def _nats(row: dict[str, Any], name: str) -> str:
+    """A change against the base model with its interval; positive is forgotten."""
+    if row[f"{name}_nats"] is None:
+        return "not measured: no accepted step calls such a tool"
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[f'{name}_nats']:+.3f} nats a token (95 % {low:+.3f} to {high:+.3f}); above zero is forgotten"
 
 
 def _examples(facts: WeekFacts) -> str:

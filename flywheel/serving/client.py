@@ -88,16 +88,19 @@ class ChatClient:
         response.raise_for_status()
         return response.json()["tokens"]
 
-    async def first_token_log_probabilities(
-        self, model: str, messages: list[Message], tools: list[dict[str, Any]], *, top: int = 5
-    ) -> dict[str, float]:
-        """Token text -> log-probability of the likeliest first tokens of the answer, in nats."""
-        body = {"model": model, "messages": messages, "tools": canonical_tools(tools), "temperature": 0,
-                "max_tokens": 1, "logprobs": True, "top_logprobs": top}  # fmt: skip
-        response = await self._http.post("/v1/chat/completions", json=body)
+    async def log_probabilities(self, model: str, prompt_ids: list[int], target_ids: list[int]) -> list[float]:
+        """Natural log-probability of each target token after the prompt; nothing is generated that counts."""
+        body = {
+            "model": model,
+            "prompt": [*prompt_ids, *target_ids],
+            "max_tokens": 1,
+            "temperature": 0,
+            "prompt_logprobs": 0,
+        }
+        response = await self._http.post("/v1/completions", json=body)
         response.raise_for_status()
-        first = response.json()["choices"][0]["logprobs"]["content"][0]
-        return {entry["token"]: entry["logprob"] for entry in first["top_logprobs"]}
+        found = response.json()["choices"][0]["prompt_logprobs"][len(prompt_ids) :]
+        return [entry[str(token)]["logprob"] for entry, token in zip(found, target_ids, strict=True)]
 
 
 def _assistant_message(choice: dict[str, Any], raw: str, call_prefix: str) -> Message:

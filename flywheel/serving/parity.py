@@ -1,7 +1,6 @@
-"""Is the served model the trained one? Asked of the running server before every evaluation.
+"""Does the server read what was trained? Asked before every evaluation; whether it answers so, `canary.py` asks.
 
-Two silent failures are looked for: prompts that are tokenised otherwise than the training rows were, and an adapter
-that vLLM accepted but applies as zeros (it says so at DEBUG only).
+What is looked for: prompts that the server renders or tokenises otherwise than the training rows were.
 """
 
 from collections.abc import Sequence
@@ -36,23 +35,3 @@ async def check_prompt_parity(
                 remedy="evaluation would judge another context than was trained: make template and tools agree",
             )
     return len(histories)
-
-
-async def check_adapter_is_live(
-    client: ChatClient, adapter: str, histories: Sequence[list[Message]], tools: list[dict[str, Any]]
-) -> float:
-    """Largest difference in first-token log-probability (nats) between adapter and base; raises when there is none."""
-    largest = 0.0
-    for history in histories:
-        base = await client.first_token_log_probabilities(BASE, history, tools)
-        adapted = await client.first_token_log_probabilities(adapter, history, tools)
-        if base.keys() != adapted.keys():
-            return float("inf")
-        largest = max(largest, *(abs(base[token] - adapted[token]) for token in base))
-    if largest < 1e-4:
-        raise FlywheelError(
-            f"adapter {adapter} changes nothing: base and adapter agree to {largest:.1e} nats on {len(histories)} prompts",
-            where=f"served model {adapter}",
-            remedy="its weight names do not match the served architecture, or training did nothing; see the training log",
-        )
-    return largest

@@ -23,6 +23,7 @@ from flywheel.chat.families import Family
 from flywheel.errors import FlywheelError
 from flywheel.processes import start_group, stop_group
 from flywheel.progress import report_progress
+from flywheel.serving.adapters import open_adapter, servable_rank
 
 BASE = "base"
 _KV_CACHE_BYTES = 1 << 30
@@ -66,7 +67,13 @@ class ServerSpec:
         if not self.adapters:
             return fixed
         modules = [f"{name}={path}" for name, path in sorted(self.adapters.items())]
-        lora = ["--enable-lora", "--max-lora-rank", str(self.max_lora_rank), "--max-loras", str(len(modules))]
+        lora = [
+            "--enable-lora",
+            "--max-lora-rank",
+            str(servable_rank(self.max_lora_rank)),
+            "--max-loras",
+            str(len(modules)),
+        ]
         return [*fixed, *lora, "--lora-modules", *modules]
 
 
@@ -108,10 +115,11 @@ def _portable(spec: ServerSpec) -> list[str]:
 
 
 def _check_files(spec: ServerSpec) -> None:
-    for path in (spec.model, *spec.adapters.values()):
-        if not path.is_dir():
-            raise FlywheelError("a folder to be served is missing", where=str(path),
-                                remedy="rebuild it: flywheel doctor says which command makes it")  # fmt: skip
+    if not spec.model.is_dir():
+        raise FlywheelError("a folder to be served is missing", where=str(spec.model),
+                            remedy="rebuild it: flywheel doctor says which command makes it")  # fmt: skip
+    for path in spec.adapters.values():
+        open_adapter(path, base_model=spec.model.name)
 
 
 def _environment(threads: int) -> dict[str, str]:

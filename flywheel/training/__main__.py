@@ -17,15 +17,19 @@ from pydantic import ValidationError
 
 from flywheel.errors import FlywheelError
 from flywheel.training.export import export_adapter
+from flywheel.training.rows import check_rows
 from flywheel.training.spec import (  # fmt: skip
+    Forgetting,
     LogEntry,
     PreferenceRow,
     SftRow,
     StageResult,
     TrainResult,
     TrainSpec,
+    read_failure,
     read_rows,
     read_spec,
+    write_failure,
     write_last,
 )
 from flywheel.training.stage import child_environment
@@ -34,11 +38,13 @@ from flywheel.training.stage import child_environment
 def train(spec_file: Path) -> TrainResult:
     """Both stages for one spec; writes `result.json` beside it and returns its content."""
     started = time.monotonic()
+    spec_file.with_name("error.json").unlink(missing_ok=True)
     spec = read_spec(spec_file)
     rows, pairs = read_rows(spec.sft_rows, SftRow), read_rows(spec.preference_rows, PreferenceRow)
     if not rows:
         raise FlywheelError("there are no supervised rows to train on", where=str(spec.sft_rows),
                             remedy="accept corrections or add demonstrations first")  # fmt: skip
+    check_rows(rows, pairs, spec.base_model, files=(str(spec.sft_rows), str(spec.preference_rows)))
     work = spec_file.parent / "trainer"
     _forget_others(work, spec)
     supervised = _stage("sft", spec_file, work / spec.sha256()[:16] / "sft", spec)
@@ -46,8 +52,11 @@ def train(spec_file: Path) -> TrainResult:
     if pairs:
         preference = _stage("preference", spec_file, work / spec.sha256()[:16] / "dpo", spec, adapter)
         adapter = work / spec.sha256()[:16] / "dpo" / "adapter"
-    adapter_id, path = export_adapter(adapter, spec.output, spec.base_model_name)
-    result = _result(adapter_id, path, len(rows), len(pairs), supervised, preference, time.monotonic() - started)
+    adapter_id, path = export_adapter(adapter, spec.output, spec.base_model_name, renames=spec.renames)
+    forgetting = measure_forgetting(spec_file, path)
+    result = _result(
+        adapter_id, path, len(rows), len(pairs), supervised, preference, forgetting, time.monotonic() - started
+    )
     write_last(spec_file.with_name("result.json"), result)
     shutil.rmtree(work)
     return result
@@ -72,8 +81,8 @@ def _stage(name: str, spec_file: Path, folder: Path, spec: TrainSpec, *inputs: P
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", f"flywheel.training.{name}", *map(str, (spec_file, folder, *inputs))]
     code = subprocess.run(command, env=child_environment(), check=False).returncode
-    if code == 2:
-        raise SystemExit(2)  # the stage has said why
+    if code == 2 and (said := read_failure(spec_file)):
+        raise said
     if code:
         raise FlywheelError(
             f"the {name} stage ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}", where=str(folder),
@@ -84,7 +93,8 @@ def _stage(name: str, spec_file: Path, folder: Path, spec: TrainSpec, *inputs: P
 
 
 def _result(
-    adapter_id: str, path: Path, rows: int, pairs: int, supervised: StageResult, preference: StageResult | None, seconds: float
+    adapter_id: str, path: Path, rows: int, pairs: int, supervised: StageResult, preference: StageResult | None,
+    forgetting: Forgetting, seconds: float,
 ) -> TrainResult:  # fmt: skip
     stages = [stage for stage in (supervised, preference) if stage]
     losses = _losses(supervised.log, validation=False)
@@ -103,6 +113,7 @@ def _result(
         sharing=supervised.sharing,
         tokens=sum(stage.tokens for stage in stages),
         tokens_computed=sum(stage.computed for stage in stages),
+        forgetting=forgetting,
         seconds=seconds,
         log=[entry for stage in stages for entry in stage.log],
     )
@@ -110,6 +121,19 @@ def _result(
 
 def _losses(log: Sequence[LogEntry], *, validation: bool) -> list[float]:
     return [entry.loss for entry in log if entry.validation is validation]
+
+
+def measure_forgetting(spec_file: Path, adapter: Path) -> Forgetting:
+    """Base against adapter, in a process of its own: the exported files are measured, not what training holds in memory."""
+    result = spec_file.with_name("forgetting.json")
+    result.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "flywheel.training.forgetting", str(spec_file), str(adapter), str(result)]
+    subprocess.run(command, env=child_environment(), check=False)
+    try:
+        return Forgetting.model_validate_json(result.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise FlywheelError("what the adapter forgot could not be measured", where=str(adapter),
+                            remedy=f"see the lines above, or run it by hand: {' '.join(command)}") from None  # fmt: skip
 
 
 def main() -> int:
@@ -120,6 +144,7 @@ def main() -> int:
     try:
         result = train(Path(sys.argv[1]))
     except FlywheelError as error:
+        write_failure(Path(sys.argv[1]), error)
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(json.dumps(result.model_dump(mode="json", exclude={"log"}), indent=2))

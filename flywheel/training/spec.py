@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from flywheel.errors import FlywheelError
 
-# Where a spec lies may differ from run to run; what it says may not.
-_PLACES = {"base_model", "output", "sft_rows", "validation_rows", "preference_rows"}
+# Where files lie may differ from run to run, and what is only measured changes no adapter.
+_NOT_DECISIVE = {
+    "base_model", "output", "sft_rows", "validation_rows", "preference_rows", "regression_rows", "regression_source",
+}  # fmt: skip
 
 
 class TrainSpec(BaseModel):
@@ -37,6 +39,9 @@ class TrainSpec(BaseModel):
         steps_between_saves: optimizer steps between two validations, each saved: what a killed run loses at most.
         patience: validations without improvement that end the supervised stage; its best weights are kept.
         chosen_fall: largest mean fall of the chosen sides' log-probability in nats that the preference stage may cause.
+        regression_rows: JSON lines like `sft_rows`, scored after training and never trained by this file: steps of tools nobody
+            corrected this week; regression_source: held_out, mix or none, see `drift.regression_steps`.
+        renames: prefix of weight names as trained -> as the served architecture calls them; see `flywheel.chat.families`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,10 +69,13 @@ class TrainSpec(BaseModel):
     chosen_fall: float
     threads: int
     seed: int
+    regression_rows: Path | None = None
+    regression_source: str = "none"
+    renames: dict[str, str] = {}
 
     def sha256(self) -> str:
         """Hash of all that decides the adapter: settings, base and the rows themselves, not where they lie."""
-        digest = hashlib.sha256(self.model_dump_json(exclude=_PLACES).encode())
+        digest = hashlib.sha256(self.model_dump_json(exclude=_NOT_DECISIVE).encode())
         for file in (self.sft_rows, self.validation_rows, self.preference_rows):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
@@ -113,6 +121,32 @@ class StageResult(BaseModel):
     log: list[LogEntry]
 
 
+class Drift(BaseModel):
+    """Base model against candidate on some texts: mean negative log-likelihood in nats a token.
+
+    Attributes:
+        change: candidate minus base, positive where the candidate forgot; low, high: its 95 % interval over texts.
+        texts, tokens: how many, scored tokens only.
+    """
+
+    base: float
+    candidate: float
+    change: float
+    low: float
+    high: float
+    texts: int
+    tokens: int
+
+
+class Forgetting(BaseModel):
+    """What the adapter forgot: on the frozen general texts, and on steps of tools nobody corrected (None without any)."""
+
+    general: Drift
+    general_sha256: str
+    tools: Drift | None
+    tools_source: str
+
+
 class TrainResult(BaseModel):
     """What the child found out; written last, so its existence means the adapter is whole."""
 
@@ -129,6 +163,7 @@ class TrainResult(BaseModel):
     sharing: str
     tokens: int
     tokens_computed: int
+    forgetting: Forgetting
     seconds: float
     log: list[LogEntry]
 
@@ -179,3 +214,20 @@ def read_spec(file: Path) -> TrainSpec:
             where=str(file),
             remedy="the checkpoint asset writes it: flywheel run --week WEEK --workflow NAME --stage checkpoint",
         ) from error
+
+
+def write_failure(spec_file: Path, error: FlywheelError) -> None:
+    """Leave beside the spec what a user can mend, for the asset that waits for the child."""
+    text = json.dumps({"what": error.what, "where": error.where, "remedy": error.remedy})
+    try:
+        spec_file.with_name("error.json").write_text(text, encoding="utf-8")
+    except OSError:
+        pass  # the disk may be what is full; the child has printed it too
+
+
+def read_failure(spec_file: Path) -> FlywheelError | None:
+    """What the child said it failed of, or None when it never came to say anything."""
+    try:
+        return FlywheelError(**json.loads(spec_file.with_name("error.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

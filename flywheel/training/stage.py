@@ -1,6 +1,5 @@
 """Between the tables and the training child: which rows train, the spec, and the child's result. No torch here."""
 
-import hashlib
 import json
 import os
 import sys
@@ -15,7 +14,10 @@ from flywheel.chat.families import Family
 from flywheel.chat.render import Renderer
 from flywheel.errors import FlywheelError
 from flywheel.settings import Settings
-from flywheel.training.spec import PreferenceRow, SftRow, TrainResult, TrainSpec, write_rows
+from flywheel.training.drift import regression_steps, touched_tools
+from flywheel.training.rows import check_rows
+from flywheel.training.spec import Forgetting, PreferenceRow, SftRow, TrainResult, TrainSpec, read_failure, write_rows
+from flywheel.training.validation import split_validation
 from flywheel.workflows.base_model import BaseModel
 from flywheel.workflows.pack import Training
 
@@ -34,22 +36,26 @@ class Prepared(NamedTuple):
 
 def prepare(
     sft: pl.DataFrame, preference: pl.DataFrame, *, renderer: Renderer, base: BaseModel, family: Family,
-    training: Training, settings: Settings, folder: Path, output: Path,
+    training: Training, settings: Settings, folder: Path, output: Path, held_out: pl.DataFrame, week: str,
 ) -> Prepared:  # fmt: skip
     """Tokenise the rows and write the spec below `folder`; finished adapters go to `output`.
 
-    Pairs are the newest week's first, in row-id order, at most `training.dpo_pairs`.
+    Raises FlywheelError for rows that this base model cannot train on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").unlink(missing_ok=True)
-    chosen = preference.sort(["from_week", "row_id"], descending=[True, False]).head(training.dpo_pairs)
-    taught, held = split_validation(sft, training.validation_share)
-    for name, rows in (("sft", taught), ("validation", held)):
-        write_rows(
-            folder / f"{name}.jsonl", [_sft_row(row, renderer) for row in rows.sort("row_id").iter_rows(named=True)]
-        )
-    write_rows(folder / "preference.jsonl", [_preference_row(row, renderer) for row in chosen.iter_rows(named=True)])
+    for stale in ("result.json", "error.json"):
+        (folder / stale).unlink(missing_ok=True)
+    taught, kept_out = split_validation(sft, training.validation_share)
+    rows, pairs = training_rows(taught, preference, renderer, training)
+    validation, _ = training_rows(kept_out, preference.clear(), renderer, training)
+    check_rows([*rows, *validation], pairs, base.folder, files=("sft_dataset", "preference_dataset"))
+    mix = sft.to_dicts()
+    steps, source = regression_steps(mix, held_out.to_dicts(), touched_tools(mix, week))
+    write_rows(folder / "sft.jsonl", rows)
+    write_rows(folder / "validation.jsonl", validation)
+    write_rows(folder / "preference.jsonl", pairs)
+    write_rows(folder / "regression.jsonl", [_sft_row(row, renderer) for row in steps])
     profile, named = asdict(family.profile), training.model_dump(exclude_none=True)
     inherited = {name: value for name, value in profile.items() if name not in named}
     spec = TrainSpec(
@@ -70,6 +76,9 @@ def prepare(
         chosen_fall=training.chosen_fall,
         threads=settings.threads,
         seed=training.seed,
+        regression_rows=(folder / "regression.jsonl").absolute(),
+        regression_source=source,
+        renames=served_names(base.folder, family),
     )
     spec_file = folder / "spec.json"
     spec_file.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
@@ -77,24 +86,21 @@ def prepare(
     return Prepared(spec_file, spec, [sys.executable, "-m", "flywheel.processes", "--", *child], inherited)
 
 
-def split_validation(sft: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows to train on, and about `share` of the near-duplicate groups to validate on; no group or conversation in both.
-
-    A group keeps its side as data grows: the split is by the hash of its name. Under 20 validation rows there are none: so
-    few say nothing about when to stop.
-    """
-    held_groups = sft.filter(pl.col("near_duplicate_group").map_elements(_unit, return_dtype=pl.Float64) < share)
-    held = sft.filter(pl.col("conversation_id").is_in(held_groups["conversation_id"].implode()))
-    # A conversation pulls its other groups along.
-    held = sft.filter(pl.col("near_duplicate_group").is_in(held["near_duplicate_group"].implode()))
-    if held.height < 20:
-        return sft, sft.clear()
-    return sft.join(held, on="row_id", how="anti"), held
+def served_names(base: Path, family: Family) -> dict[str, str]:
+    """Prefixes of weight names that serving knows by other names: where the base is the architecture that the family names."""
+    architectures = json.loads((base / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    return dict(family.adapter_key_renames) if family.architecture in architectures else {}
 
 
-def _unit(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
+def training_rows(
+    sft: pl.DataFrame, preference: pl.DataFrame, renderer: Renderer, training: Training
+) -> tuple[list[SftRow], list[PreferenceRow]]:
+    """The rows as token ids, in row-id order; of the pairs the newest week's first, at most `training.dpo_pairs`."""
+    chosen = preference.sort(["from_week", "row_id"], descending=[True, False]).head(training.dpo_pairs)
+    return (
+        [_sft_row(row, renderer) for row in sft.sort("row_id").iter_rows(named=True)],
+        [_preference_row(row, renderer) for row in chosen.iter_rows(named=True)],
+    )
 
 
 def child_environment() -> dict[str, str]:
@@ -109,11 +115,13 @@ def child_environment() -> dict[str, str]:
 
 
 def read_result(spec_file: Path) -> TrainResult:
-    """What the child wrote last; raises FlywheelError when it never got there."""
+    """What the child wrote last; raises FlywheelError, in the child's own words where it had any, when it never got there."""
     file = spec_file.with_name("result.json")
     try:
         return TrainResult.model_validate(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError):
+        if failure := read_failure(spec_file):
+            raise failure from None
         raise FlywheelError(
             "the training child ended without a result: killed, out of memory, or stopped by an error above",
             where=str(file),
@@ -135,8 +143,24 @@ def checkpoint_row(
             "sft_rows", "preference_rows", "sft_presentations", "sft_first_loss", "sft_last_loss", "preference_accuracy",
             "chosen_logps_change", "validation_loss", "sharing", "tokens", "tokens_computed", "seconds",
         }),
+        **forgetting_columns(result.forgetting),
         "log": json.dumps([entry.model_dump() for entry in result.log]),
     }  # fmt: skip
+
+
+def forgetting_columns(found: Forgetting) -> dict[str, Any]:
+    """CHECKPOINT columns of what the adapter forgot."""
+    tools = found.tools
+    return {
+        "forgetting_nats": found.general.change,
+        "forgetting_low": found.general.low,
+        "forgetting_high": found.general.high,
+        "tool_regression_nats": tools.change if tools else None,
+        "tool_regression_low": tools.low if tools else None,
+        "tool_regression_high": tools.high if tools else None,
+        "tool_regression_source": found.tools_source,
+        "forgetting": found.model_dump_json(),
+    }
 
 
 def _sft_row(row: Mapping[str, Any], renderer: Renderer) -> SftRow:

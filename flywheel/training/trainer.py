@@ -18,8 +18,10 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from flywheel.errors import FlywheelError
 from flywheel.progress import report_progress
 from flywheel.training.collate import Pack, Row, pack
+from flywheel.training.divergence import refuse_divergence
+from flywheel.training.export import disk_errors
 from flywheel.training.packing import Step, distinct_tokens
-from flywheel.training.spec import LogEntry, StageResult, TrainSpec, write_last
+from flywheel.training.spec import LogEntry, StageResult, TrainSpec, write_failure, write_last
 
 
 class Plan(NamedTuple):
@@ -103,6 +105,7 @@ class ShowProgress(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """One optimizer step was logged."""
+        refuse_divergence(self.stage, state.global_step, logs or {})
         if logs and "loss" in logs:
             report_progress("training", f"{self.stage} · loss {logs['loss']:.3f}", state.global_step, state.max_steps)
 
@@ -170,7 +173,8 @@ def finish(
 ) -> StageResult:  # fmt: skip
     """Save the trained adapter (never the frozen `ref`) below `folder` and, last, the stage's result."""
     model = trainer.accelerator.unwrap_model(trainer.model)
-    model.save_pretrained(folder / "adapter", selected_adapters=["default"])
+    with disk_errors("trained adapter", folder):
+        model.save_pretrained(folder / "adapter", selected_adapters=["default"])
     done = plan._replace(steps=plan.steps[: trainer.state.global_step])
     tokens, computed = done.tokens()
     result = StageResult(
@@ -183,9 +187,9 @@ def finish(
 
 
 def run_stage(train: Callable[[], StageResult]) -> None:
-    """A stage as a process of its own; exit code 2 and one sentence for what a user can mend."""
+    """A stage as a process of its own; exit code 2 for what a user can mend, which lies beside the spec in words."""
     try:
         train()
     except FlywheelError as error:
-        print(f"error: {error}", file=sys.stderr)
+        write_failure(Path(sys.argv[1]), error)
         sys.exit(2)

@@ -4,6 +4,7 @@ A model lies in `models/<name>-<first 12 of its hash>/` with a `manifest.json` w
 model is whole.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,14 @@ class BaseModel:
 
 def find_base_model(models: Path, name: str) -> BaseModel:
     """The model in the cache; raises FlywheelError naming the command that makes it."""
-    for manifest in sorted(models.glob(f"{name}-*/manifest.json")):
+    found = sorted(models.glob(f"{name}-*/manifest.json"))
+    if len(found) > 1:
+        raise FlywheelError(
+            f"there are {len(found)} different base models named {name}: {', '.join(file.parent.name for file in found)}",
+            where=str(models),
+            remedy="keep the one that this installation's adapters were trained on and move the others out of the cache",
+        )
+    for manifest in found:
         values = json.loads(manifest.read_text(encoding="utf-8"))
         return BaseModel(name, manifest.parent.absolute(), values["sha256"], values["source"])
     if name not in KNOWN:
@@ -39,6 +47,26 @@ def find_base_model(models: Path, name: str) -> BaseModel:
                             remedy=f"use one of: {', '.join(KNOWN)}")  # fmt: skip
     raise FlywheelError(f"base model {name} is not in the cache", where=str(models),
                         remedy=f"fetch it once: flywheel model {name}")  # fmt: skip
+
+
+def check_weights(base: BaseModel) -> None:
+    """Raise FlywheelError when a model's weights are not those its manifest was written for."""
+    found = weights_sha256(base.folder)
+    if found != base.sha256:
+        raise FlywheelError(
+            f"the weights of base model {base.name} were changed: hash {found[:12]}…, made with {base.sha256[:12]}…",
+            where=str(base.folder), remedy=f"delete that folder and make it again: flywheel model {base.name}",
+        )  # fmt: skip
+
+
+def weights_sha256(folder: Path) -> str:
+    """Hash over a model's safetensors files, in name order."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 24):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def write_manifest(folder: Path, *, sha256: str, source: str) -> None:

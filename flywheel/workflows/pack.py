@@ -24,11 +24,14 @@ class Decoding(_Strict):
 class Gate(_Strict):
     """Margins and floors of the promotion gate.
 
-    `margin` is the non-inferiority margin (0 to 1) and is fixed when the benchmark freezes; `floors` are absolute.
+    `margin` is the non-inferiority margin (0 to 1) and is fixed when the benchmark freezes; `floors` are absolute;
+    `max_forgetting_nats` is how much worse than the base model a candidate may become on the frozen general texts, and on tools
+    nobody corrected, in nats a token; None: measured and shown, not judged.
     """
 
     margin: float = Field(default=0.08, gt=0, lt=1)
     floors: dict[str, float] = {"schema_valid_rate": 0.9}
+    max_forgetting_nats: float | None = Field(default=None, gt=0)
 
 
 class Batch(_Strict):

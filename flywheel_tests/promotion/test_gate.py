@@ -101,3 +101,24 @@ def test_equal_arms_are_hardly_ever_called_better():
         for seed in range(60)
     )
     assert wrong <= 9, f"{wrong} of 60 equal pairs were promoted; 5 % are expected"
+
+
+def forgot(general: float | None, tools: float | None = None, allowed: float | None = 0.2) -> Decision:
+    candidate, incumbent = arm(rate(0.6)), arm(rate(0.05, seed=1), "incumbent")
+    evidence = Evidence(candidate, incumbent, incumbent.head(20), set(), general, tools)
+    return decide(evidence, Rules(0.08, {"schema_valid_rate": 0.9}, allowed))
+
+
+def test_a_candidate_that_forgot_more_than_the_pack_allows_is_refused_and_it_says_what():
+    assert forgot(0.1, -0.4).verdict == "PROMOTE" and forgot(0.1).details["forgetting_nats"] == 0.1
+    general = forgot(0.35)
+    assert general.verdict == "REJECT" and "forgot general texts: +0.350 nats" in general.reasons[0]
+    tools = forgot(0.1, 0.5)
+    assert tools.verdict == "REJECT" and "forgot tools nobody corrected: +0.500" in tools.reasons[0]
+    assert forgot(float("nan")).verdict == "REJECT"
+    assert forgot(5.0, allowed=None).verdict == "PROMOTE", "measured and shown, not judged"
+
+
+def test_forgetting_that_was_not_measured_is_invalid_where_the_pack_asks_for_it():
+    assert forgot(None).verdict == "INVALID" and "was not measured" in forgot(None).reasons[0]
+    assert forgot(None, allowed=None).verdict == "PROMOTE"

@@ -2,6 +2,8 @@
 
 import re
 
+import polars as pl
+
 from flywheel.lake import Lake
 from flywheel.report.corrections import cost_rows
 from flywheel.report.facts import week_facts
@@ -57,3 +59,21 @@ def test_quality_and_cost_of_the_corrections_are_shown_and_unknown_is_said_so(la
 def test_nothing_is_loaded_from_anywhere(lake: Lake):
     page = render(week_facts(lake, "door", WEEK))
     assert "default-src 'none'" in page and not re.search(r'(src|href)="https?:', page)
+
+
+def test_what_the_adapter_forgot_is_shown_with_its_interval_and_what_was_not_measured_says_so(lake: Lake):
+    facts = week_facts(lake, "door", WEEK)
+    trained = (
+        facts.tables["checkpoint"]
+        .clear(1)
+        .with_columns(
+            adapter_id=pl.lit("a"),
+            log=pl.lit('[{"stage": "SFT", "step": 1, "steps": 1, "loss": 2.0, "seconds": 1.0}]'),
+            seconds=1.0,
+            forgetting_nats=0.325,
+            forgetting_low=0.273,
+            forgetting_high=0.388,
+        )
+    )
+    page = render(facts._replace(tables={**facts.tables, "checkpoint": trained}))
+    assert "+0.325 nats a token (95 % +0.273 to +0.388)" in page and "not measured: no accepted step" in page

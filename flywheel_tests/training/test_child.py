@@ -46,7 +46,10 @@ def test_it_learns_and_exports_plain_lora(tmp_path: Path, tiny_base_model: Path)
     assert sorted(file.name for file in first.adapter_path.iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",
+        "manifest.json",
     ]
+    assert first.forgetting.general.texts == 60 and first.forgetting.general.change != 0
+    assert first.forgetting.tools is None
     config = json.loads((first.adapter_path / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "tiny" and config["target_modules"] == sorted(config["target_modules"])
     assert not config["use_dora"] and config["modules_to_save"] is None
@@ -82,3 +85,15 @@ def test_a_spec_that_is_none_is_an_error_with_a_remedy_not_a_traceback(tmp_path:
     (tmp_path / "spec.json").write_text("{}")
     ended = subprocess.run(command(tmp_path / "spec.json"), capture_output=True, text=True, check=False)
     assert ended.returncode == 2 and "->" in ended.stderr and "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_at_its_step_and_exports_nothing(tmp_path: Path, base_model: Path):
+    spec = prepare(tmp_path, base_model)
+    settings = json.loads(spec.read_text())
+    spec.write_text(json.dumps({**settings, "sft_learning_rate": 1e30}))
+    ended = subprocess.run(command(spec), capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "training diverged, nothing was exported" in ended.stderr, ended.stderr[-2000:]
+    assert not list((tmp_path / "out").glob("*")) and not (tmp_path / "result.json").exists()
+    with pytest.raises(FlywheelError, match=r"at step \d+ of the SFT stage"):
+        read_result(spec)
