@@ -4,23 +4,35 @@ import gc
 import json
 from collections import Counter
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Any, NamedTuple
 
+import msgspec
 import polars as pl
+from msgspec import Struct
 
-from flywheel.chat.messages import messages_from_json
+from flywheel.chat.messages import ToolCall
 from flywheel.failures.detectors import ALWAYS, ON_DIALOGUE, ON_ERRORS, ON_LABELS
 from flywheel.failures.detectors.grounding import looks_ungrounded
 from flywheel.failures.detectors.schemas import MARKS
 from flywheel.failures.failure_clusters import cluster_name
 from flywheel.failures.finding import BUCKETS, Finding, Rules, Run, Toolbox
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
-from flywheel.toolcalls.schema_check import check_arguments
 
 COLUMNS = [
     "trace_id", "messages", "tools_sha256", "tool_errors", "outcome_status", "reward", "feedback_score", "expected_actions",
     "metadata", "adapter_id", "principal_ref", "tenant_id",
 ]  # fmt: skip
+
+
+class _Step(Struct, gc=False):
+    """A message without its words, which decodes in half the time."""
+
+    role: str
+    tool_calls: list[ToolCall] | None = None
+
+
+_steps = msgspec.json.Decoder(list[_Step]).decode
 _FAULT_ORDER = {"agent": 0, "environment": 1, "grader": 1, "user": 1, "inconclusive": 2}
 
 
@@ -58,22 +70,22 @@ class Triage:
 
     def _frame(self, traces: pl.DataFrame) -> Triaged:
         failures: list[dict[str, Any]] = []
-        opportunities: Counter[tuple[str, str | None]] = Counter()
+        suspects: list[int] = []
+        called: Counter[tuple[str, str | None]] = Counter(zip(traces["adapter_id"], repeat(None)))
         look = zip(traces["messages"], traces["tools_sha256"], traces["adapter_id"], _plain(traces), strict=True)
         for number, (text, digest, adapter, plain) in enumerate(look):
-            opportunities[adapter, None] += 1
-            box = self.toolbox(digest)
-            called = self._clean(text, box) if plain else None
-            if called is None:
-                row = traces.row(number, named=True)
-                run = Run(row, box, self._rules)
-                called = {call.name for call in run.calls}
-                failure = self._failure(row, run)
-                if failure:
-                    failures.append(failure)
-            for name in called:
-                opportunities[adapter, name] += 1
-        return Triaged(failures, opportunities)
+            names = self._clean(text, self.toolbox(digest)) if plain else None
+            if names is None:
+                suspects.append(number)
+            else:
+                called.update((adapter, name) for name in names)
+        for row in traces[suspects].iter_rows(named=True):
+            run = Run(row, self.toolbox(row["tools_sha256"]), self._rules)
+            called.update((row["adapter_id"], name) for name in {call.name for call in run.calls})
+            failure = self._failure(row, run)
+            if failure:
+                failures.append(failure)
+        return Triaged(failures, called)
 
     def _clean(self, text: str, box: Toolbox) -> set[str] | None:
         """Tools called in a run that no detector can object to, or None for one that they have to see.
@@ -82,20 +94,20 @@ class Triage:
         """
         if box.needs or self._rules.any_injected:
             return None
-        messages = messages_from_json(text)
-        if messages[-1].role != "assistant":
+        steps = _steps(text)
+        if steps[-1].role != "assistant":
             return None
         called: set[str] = set()
         asked = 0
-        for message in messages:
-            if message.role == "user":
+        for step in steps:
+            if step.role == "user":
                 asked += 1
-            for call in message.tool_calls or ():
-                function = call.function
-                tool = box.by_name.get(function.name)
-                if tool is None or check_arguments(tool, function.arguments) or looks_ungrounded(call, text):
+            for call in step.tool_calls or ():
+                name, arguments = call.function.name, call.function.arguments
+                accepts = box.accepts.get(name)
+                if accepts is None or not accepts(arguments) or looks_ungrounded(call.id, arguments, text):
                     return None
-                called.add(function.name)
+                called.add(name)
         return called if asked < 2 else None
 
     def one(self, row: dict[str, Any]) -> dict[str, Any] | None:

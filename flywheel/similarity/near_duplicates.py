@@ -26,8 +26,9 @@ def shingles(text: str, n: int = SHINGLE_WORDS) -> set[int]:
 
 def jaccard(one: set[Any], other: set[Any]) -> float:
     """Shared share of two shingle sets, 0 to 1; 0 when both are empty."""
-    union = len(one | other)
-    return len(one & other) / union if union else 0.0
+    shared = len(one & other)
+    union = len(one) + len(other) - shared
+    return shared / union if union else 0.0
 
 
 def group(texts: Mapping[str, str], threshold: float = 0.8) -> dict[str, str]:
