@@ -133,4 +133,7 @@ def _roots(parent: np.ndarray, links: Iterable[tuple[int, int]]) -> np.ndarray:
     for one, other in links:
         first, second = sorted((find(one), find(other)))
         root[second] = first
-    return np.array([find(row) for row in range(len(root))], dtype=np.int64)
+    roots = np.array(root, dtype=np.int64)
+    while not np.array_equal(roots, above := roots[roots]):
+        roots = above
+    return roots

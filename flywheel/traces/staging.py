@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
+from msgspec import Struct
 
 from flywheel.lake.collect_tables import PRODUCTION_TRACES
 from flywheel.privacy.redaction import Policy, redact_frame, redact_text
@@ -107,7 +108,7 @@ class Staged:
     index: list[pl.DataFrame] = field(default_factory=list)
 
 
-class Taken(NamedTuple):
+class Taken(Struct, gc=False):
     """A trace on its way into a frame: without its messages, which `derived` stands for.
 
     `file` and `record` place it in the inbox and order the rows; `records` are the positions of a run's exchanges.

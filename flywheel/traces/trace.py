@@ -95,7 +95,7 @@ def toolset(tools: list[dict[str, Any]]) -> Toolset:
     return Toolset(canonical_json(tools), sha256_of(tools))
 
 
-class Columns(NamedTuple):
+class Columns(Struct, gc=False):
     """What is computed from a trace's messages: their JSON, the content hash, what a person asked, and counts."""
 
     messages: str

@@ -12,6 +12,8 @@ _TOKENS = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]*\d[A-Za-z0-9_\-]*")
 _TOKENS_AND_MAIL = re.compile(rf"[A-Za-z0-9_.+\-]+@[A-Za-z0-9.\-]+|{_TOKENS.pattern}")
 # An @, or a digit before three or after four such characters; begins with one set, so that the engine skips to it.
 _HINT = re.compile(r"[\d@](?:(?<=@)|[A-Za-z0-9_\-]{3}|(?<=[A-Za-z0-9_\-]{4}\d))")
+# The same anywhere in the arguments of a run's calls, as a regular expression that polars runs over whole columns.
+HINTS = r'"arguments":\s*"(?:[^"\\]|\\.)*?(?:\d[A-Za-z0-9_\-]{3}|[A-Za-z0-9_\-]{4}\d|@)'
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 _PLAIN_NUMBER = re.compile(r"\d{1,4}(?:[.\-]\d+)*|\d{1,2}[a-z]{2}|\d+[smhd]")
 _RELATIVE = re.compile(

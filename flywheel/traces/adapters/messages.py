@@ -71,7 +71,7 @@ class _Line(Struct, gc=False):
 
 
 _line = msgspec.json.Decoder(_Line).decode
-_USUAL = frozenset(_Line.__struct_fields__)
+_UNUSUAL = _KNOWN - set(_Line.__struct_fields__)
 
 
 def read(data: bytes) -> Trace:
@@ -108,12 +108,13 @@ def _quick(line: _Line, fields: dict[str, Raw]) -> Trace:
         input_tokens=count(line.usage, "input_tokens", "prompt_tokens"),
         output_tokens=count(line.usage, "output_tokens", "completion_tokens"),
     )
-    other = {key: value for key, value in fields.items() if key not in _USUAL}
-    if "simulations" in other:
+    extra = {key: value for key, value in fields.items() if key not in _KNOWN}
+    if "simulations" in extra:
         raise TypeError("a document of runs")
-    if other:
-        extra = {key: value for key, value in other.items() if key not in _KNOWN}
-        _complete(trace, {key: _any(value) for key, value in other.items() if key in _KNOWN}, extra)
+    if unusual := fields.keys() & _UNUSUAL:
+        _complete(trace, {key: _any(fields[key]) for key in unusual}, extra)
+    elif extra:
+        trace.metadata = extra
     return trace
 
 
