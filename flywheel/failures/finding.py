@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from flywheel.chat.messages import ToolCall, messages_from_json
 from flywheel.toolcalls.results import error_in
+from flywheel.toolcalls.schema_check import acceptor
 
 # First match wins where two findings stand on the same step (notes/evaluation.md, R2).
 BUCKETS = (
@@ -112,6 +113,7 @@ class Toolbox:
             for tool in tools
         ]
         self.by_name = {tool["function"]["name"]: tool for tool in self.tools}
+        self.accepts = {name: acceptor(tool) for name, tool in self.by_name.items()}
         self.described = str(self.tools).casefold()
         self.writing = {tool["function"]["name"] for tool in self.tools if tool.get("x-access") == "write"}
         self.needs = {

@@ -3,24 +3,36 @@
 import gc
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
+import msgspec
 import polars as pl
+from msgspec import Struct
 
-from flywheel.chat.messages import messages_from_json
-from flywheel.failures.detectors import ALWAYS, ON_DIALOGUE, ON_ERRORS, ON_LABELS
-from flywheel.failures.detectors.grounding import looks_ungrounded
+from flywheel.chat.messages import ToolCall
+from flywheel.failures.detectors import ALWAYS, ON_DIALOGUE, ON_ERRORS, ON_LABELS, Detector
+from flywheel.failures.detectors.grounding import HINTS, looks_ungrounded
 from flywheel.failures.detectors.schemas import MARKS
 from flywheel.failures.failure_clusters import cluster_name
 from flywheel.failures.finding import BUCKETS, Finding, Rules, Run, Toolbox
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
-from flywheel.toolcalls.schema_check import check_arguments
 
 COLUMNS = [
     "trace_id", "messages", "tools_sha256", "tool_errors", "outcome_status", "reward", "feedback_score", "expected_actions",
     "metadata", "adapter_id", "principal_ref", "tenant_id",
 ]  # fmt: skip
+
+
+class _Step(Struct, gc=False):
+    """A message without its words, which decodes in half the time."""
+
+    role: str
+    tool_calls: list[ToolCall] | None = None
+
+
+_steps = msgspec.json.Decoder(list[_Step]).decode
 _FAULT_ORDER = {"agent": 0, "environment": 1, "grader": 1, "user": 1, "inconclusive": 2}
 
 
@@ -58,44 +70,46 @@ class Triage:
 
     def _frame(self, traces: pl.DataFrame) -> Triaged:
         failures: list[dict[str, Any]] = []
-        opportunities: Counter[tuple[str, str | None]] = Counter()
-        look = zip(traces["messages"], traces["tools_sha256"], traces["adapter_id"], _plain(traces), strict=True)
-        for number, (text, digest, adapter, plain) in enumerate(look):
-            opportunities[adapter, None] += 1
-            box = self.toolbox(digest)
-            called = self._clean(text, box) if plain else None
-            if called is None:
-                row = traces.row(number, named=True)
-                run = Run(row, box, self._rules)
-                called = {call.name for call in run.calls}
-                failure = self._failure(row, run)
-                if failure:
-                    failures.append(failure)
-            for name in called:
-                opportunities[adapter, name] += 1
-        return Triaged(failures, opportunities)
+        suspects: list[int] = []
+        called: list[tuple[str, str | None]] = [(adapter, None) for adapter in traces["adapter_id"]]
+        columns = (traces["messages"], traces["tools_sha256"], traces["adapter_id"], *_looks(traces))
+        for number, (text, digest, adapter, plain, hinted) in enumerate(zip(*columns, strict=True)):
+            names = self._clean(text, self.toolbox(digest), hinted) if plain else None
+            if names is None:
+                suspects.append(number)
+            else:
+                called += zip(repeat(adapter), names)
+        for row in traces[suspects].iter_rows(named=True):
+            run = Run(row, self.toolbox(row["tools_sha256"]), self._rules)
+            called += zip(repeat(row["adapter_id"]), {call.name for call in run.calls})
+            failure = self._failure(row, run)
+            if failure:
+                failures.append(failure)
+        return Triaged(failures, Counter(called))
 
-    def _clean(self, text: str, box: Toolbox) -> set[str] | None:
-        """Tools called in a run that no detector can object to, or None for one that they have to see.
+    def _clean(self, text: str, box: Toolbox, hinted: bool) -> set[str] | None:
+        """Tools called in a run that no detector can object to, or None for one that they have to see; `hinted`: see `_looks`.
 
         One question, tools that worked, an answer: what most of a good agent's runs are, told apart without building a `Run`.
         """
         if box.needs or self._rules.any_injected:
             return None
-        messages = messages_from_json(text)
-        if messages[-1].role != "assistant":
+        steps = _steps(text)
+        if steps[-1].role != "assistant":
             return None
         called: set[str] = set()
         asked = 0
-        for message in messages:
-            if message.role == "user":
+        for step in steps:
+            if step.role == "user":
                 asked += 1
-            for call in message.tool_calls or ():
-                function = call.function
-                tool = box.by_name.get(function.name)
-                if tool is None or check_arguments(tool, function.arguments) or looks_ungrounded(call, text):
+            for call in step.tool_calls or ():
+                name, arguments = call.function.name, call.function.arguments
+                accepts = box.accepts.get(name)
+                if accepts is None or not accepts(arguments):
                     return None
-                called.add(function.name)
+                if hinted and looks_ungrounded(call.id, arguments, text):
+                    return None
+                called.add(name)
         return called if asked < 2 else None
 
     def one(self, row: dict[str, Any]) -> dict[str, Any] | None:
@@ -113,44 +127,49 @@ class Triage:
 
     def _failure(self, trace: dict[str, Any], run: Run) -> dict[str, Any] | None:
         findings = find(run)
-        if not findings:
-            return None
-        first = critical(findings)
-        evidence = [f.evidence for f in findings if f.message_index == first.message_index]
-        return {
-            "failure_id": sha256_of([trace["trace_id"], first.message_index, first.bucket])[:16],
-            "trace_id": trace["trace_id"],
-            "message_index": first.message_index,
-            "bucket": first.bucket,
-            "sub_kind": first.sub_kind,
-            "fault": first.fault,
-            "severity": severity(first, run.toolbox.writing),
-            "tool": first.tool,
-            "first_error": first.error,
-            "failure_cluster": cluster_name(first.tool, first.bucket, first.error),
-            "evidence": canonical_json(evidence),
-            "tags": canonical_json(sorted({f.bucket for f in findings})),
-            "adapter_id": trace["adapter_id"],
-            "principal_ref": trace["principal_ref"],
-            "tenant_id": trace.get("tenant_id"),
-        }
+        return failure_row(trace, run, findings) if findings else None
 
 
-def _plain(traces: pl.DataFrame) -> pl.Series:
-    """Rows without a label, a failed tool, a failed model or the marks of an unparsed call."""
+def failure_row(trace: dict[str, Any], run: Run, findings: list[Finding]) -> dict[str, Any]:
+    """PRODUCTION_FAILURES row of a run with at least one finding."""
+    first = critical(findings)
+    evidence = [f.evidence for f in findings if f.message_index == first.message_index]
+    return {
+        "failure_id": sha256_of([trace["trace_id"], first.message_index, first.bucket])[:16],
+        "trace_id": trace["trace_id"],
+        "message_index": first.message_index,
+        "bucket": first.bucket,
+        "sub_kind": first.sub_kind,
+        "fault": first.fault,
+        "severity": severity(first, run.toolbox.writing),
+        "tool": first.tool,
+        "first_error": first.error,
+        "failure_cluster": cluster_name(first.tool, first.bucket, first.error),
+        "evidence": canonical_json(evidence),
+        "tags": canonical_json(sorted({f.bucket for f in findings})),
+        "adapter_id": trace["adapter_id"],
+        "principal_ref": trace["principal_ref"],
+        "tenant_id": trace.get("tenant_id"),
+    }
+
+
+def _looks(traces: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """Rows without a label, a failed tool, a failed model or the marks of an unparsed call; rows with values that may be ungrounded."""
     unlabelled = (
         (pl.col("outcome_status") == "unknown") & pl.col("reward").is_null() & pl.col("feedback_score").is_null()
     )
     whole = ~pl.col("metadata").str.contains('"error"', literal=True)
     unmarked = ~pl.col("messages").str.contains(MARKS)
-    return traces.select((unlabelled & (pl.col("tool_errors") == 0) & whole & unmarked).fill_null(False)).to_series()
+    plain = (unlabelled & (pl.col("tool_errors") == 0) & whole & unmarked).fill_null(False)
+    looks = traces.select(plain=plain, hinted=pl.col("messages").str.contains(HINTS))
+    return looks["plain"], looks["hinted"]
 
 
-def find(run: Run) -> list[Finding]:
-    """What all detectors see. Where a label calls the run a success, signs against the agent only make it inconclusive;
+def find(run: Run, always: Sequence[Detector] = ALWAYS) -> list[Finding]:
+    """What all detectors see, those that need nothing particular among them `always`. Where a label calls the run a success, signs against the agent only make it inconclusive;
     what is certain (a schema broken, success claimed after an error) stays.
     """
-    detectors = ALWAYS
+    detectors = [*always]
     if run.failed_calls:
         detectors += ON_ERRORS
     if run.user_turns > 1:

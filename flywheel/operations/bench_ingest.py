@@ -1,9 +1,17 @@
 """The `ingest` rows of `make bench`: one week from its files to its failure table, in CPU seconds of one thread.
 
-Ours: read, adapt, hash, pseudonyms, near-duplicate groups, Delta write, then triage with every detector, failures written. The
-comparison loops do the same a trace at a time with `json` and `jsonschema`, and share our detectors and near-duplicate search, which
-are not what is compared; they keep no account. *cached* keeps one validator a tool, *naive* checks each schema again with every call;
-*bare* is cached without pseudonyms and detectors. Arms are interleaved, medians of three.
+Both ways give the same: a trace table (ids, pseudonyms, content hashes, counts of steps, calls and tool errors), re-sent runs left
+out, the near-duplicate groups, and the failures of every detector with their evidence, written as three Delta tables. A test holds
+them to the same failures and groups.
+
+Ours (`whole_week`) is what production does, and so does more: it also refuses what is no strict JSON, lays rows out by week and
+shard, keeps the account of every record, a digest a row, the lineage and the opportunities of each tool; `ingest_redacted` adds the
+redaction by patterns.
+
+The comparison (`plain_week`) is the loop one would write in Python: a trace at a time with `json` and `jsonschema`. It shares with
+ours what is not compared, and what it would be slower without: the detectors that need no schema, the MinHash search over all texts
+at once, polars' Delta writer. *cached* keeps one validator a tool (the `ingest` row), *naive* checks each schema again with every
+call, *bare* is cached without pseudonyms, detectors and failures. Arms are interleaved, medians of three.
 """
 
 import hashlib
@@ -14,33 +22,45 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 import polars as pl
 
-from flywheel.failures.detectors import ALWAYS, ON_ERRORS
+from flywheel.failures.detectors import ALWAYS
 from flywheel.failures.detectors.schemas import invalid_calls
-from flywheel.failures.finding import Rules, Run, Toolbox
+from flywheel.failures.finding import Finding, Rules, Run, Toolbox
+from flywheel.failures.triage import failure_row, find
 from flywheel.failures.week import triage_week
 from flywheel.lake import TABLES, Lake
 from flywheel.operations.bench_traces import WEEK, tools, write_traces
-from flywheel.partitions import week_bounds
+from flywheel.partitions import week_bounds, week_of
 from flywheel.privacy.redaction import KINDS, Policy
 from flywheel.privacy.vault import Vault
 from flywheel.similarity.minhash import bands
 from flywheel.similarity.near_duplicates import banded_groups
+from flywheel.toolcalls.results import is_error_text
 from flywheel.traces.inbox import read_inbox, survey
 from flywheel.traces.records import Inbox
-from flywheel.traces.trace import toolset
+from flywheel.traces.trace import toolset, trace_id_of
 
-TRACES, PLAIN_TRACES, NAIVE_TRACES, REPEATS = 40_000, 4_000, 300, 3
+# As many for both that what a run costs once does not count.
+TRACES, PLAIN_TRACES, NAIVE_TRACES, REPEATS = 40_000, 12_000, 300, 3
 
 
-def whole_week(folder: Path, root: Path, kinds: tuple[str, ...]) -> int:
-    """Our way; returns the number of failures."""
+class Week(NamedTuple):
+    """What a way of reading a week found: PRODUCTION_FAILURES rows, and trace_id with near_duplicate_group."""
+
+    failures: pl.DataFrame
+    groups: pl.DataFrame
+
+
+def whole_week(folder: Path, root: Path, kinds: tuple[str, ...]) -> Week:
+    """Our way; `kinds` are redacted."""
     shutil.rmtree(root, ignore_errors=True)
     lake, inbox, offered = Lake(root / "lake"), Inbox(str(folder)), tools()
     found = survey(inbox, week=WEEK, ledger=lake.empty("inbox_ledger"))
@@ -60,61 +80,144 @@ def whole_week(folder: Path, root: Path, kinds: tuple[str, ...]) -> int:
         toolsets={kept.sha256: kept.text},
         rules=Rules(tuple(offered)),
     )
-    schema = {
-        name: dtype
-        for name, dtype in TABLES["production_failures"].polars_schema().items()
-        if name not in ("week", "workflow")
-    }
-    frame = pl.DataFrame(triaged.failures, schema=schema, orient="row")  # type: ignore[arg-type]
-    lake.replace_partition("production_failures", frame, workflow="bench", week=WEEK)
-    return frame.height
+    failures = _failures(triaged.failures)
+    lake.replace_partition("production_failures", failures, workflow="bench", week=WEEK)
+    return Week(failures, reading.near_duplicates.select("trace_id", "near_duplicate_group"))
 
 
-def plain_loop(file: Path, root: Path, count: int, *, cached: bool, bare: bool = False) -> int:
-    """The plain way: parse, validate each call, detect, exact and near duplicates, write; returns the number of failures."""
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    offered = tools()
-    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in offered}
-    validators = {name: jsonschema.Draft202012Validator(schema) for name, schema in schemas.items()}
-    rules, vault = Rules(tuple(offered)), Vault(root / "vault")
-    box, detectors = Toolbox(offered, rules), [one for one in ALWAYS if one is not invalid_calls]
-    rows, failures = [], 0
+def _failures(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    declared = TABLES["production_failures"].polars_schema()
+    schema = {name: kind for name, kind in declared.items() if name not in ("week", "workflow")}
+    return pl.DataFrame(rows, schema=schema, orient="row")  # type: ignore[arg-type]
+
+
+# Tool and arguments as the model wrote them -> why the call is invalid, or None.
+Judge = Callable[[str, str], str | None]
+
+
+def cached_judge() -> Judge:
+    """`jsonschema` with one validator a tool."""
+    validators = {name: jsonschema.Draft202012Validator(schema) for name, schema in _schemas().items()}
+
+    def judge(name: str, arguments: str) -> str | None:
+        try:
+            error = next(validators[name].iter_errors(json.loads(arguments)), None)
+        except ValueError as refused:
+            return str(refused)
+        return error.message if error else None
+
+    return judge
+
+
+def naive_judge() -> Judge:
+    """`jsonschema.validate`, which checks the schema, too, every time."""
+    schemas = _schemas()
+
+    def judge(name: str, arguments: str) -> str | None:
+        try:
+            jsonschema.validate(json.loads(arguments), schemas[name])
+        except (ValueError, jsonschema.ValidationError) as refused:
+            return str(refused)
+        return None
+
+    return judge
+
+
+def _schemas() -> dict[str, dict[str, Any]]:
+    return {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools()}
+
+
+def plain_week(file: Path, root: Path, count: int, judge: Judge) -> Week:
+    """The plain way: parse, hash, validate each call, detect, drop what was sent twice, group near-duplicates, write."""
+    offered, vault = tools(), Vault(root / "vault")
+    rules = Rules(tuple(offered))
+    box = Toolbox(offered, rules)
+
+    def refused_calls(run: Run) -> Iterator[Finding]:
+        for call in run.own_calls:
+            if (error := judge(call.name, call.arguments)) is not None:
+                yield Finding(call.index, "schema_violation", "refused", "agent", call.name, "refused", error, True)
+
+    always = [refused_calls, *(one for one in ALWAYS if one is not invalid_calls)]
+    rows: dict[str, dict[str, Any]] = {}
+    failures = []
+    for trace in _parsed(file, count):
+        row = {**_plain_row(trace), "principal_ref": vault.principal_ref(trace["principal"])}
+        if row["trace_id"] in rows:
+            continue
+        rows[row["trace_id"]] = row
+        run = Run(row, box, rules)
+        if findings := find(run, always):
+            failures.append(failure_row(row, run, findings))
+    return _written(root, list(rows.values()), _failures(failures))
+
+
+def bare_week(file: Path, root: Path, count: int, judge: Judge) -> Week:
+    """The plain way without pseudonyms, detectors and failures: calls are only judged."""
+    rows = []
+    for trace in _parsed(file, count):
+        calls = [call["function"] for message in trace["messages"] for call in message.get("tool_calls") or []]
+        rows.append({**_plain_row(trace), "invalid": sum(judge(c["name"], c["arguments"]) is not None for c in calls)})
+    return _written(root, rows, _failures([]))
+
+
+def _parsed(file: Path, count: int) -> Iterator[dict[str, Any]]:
     with file.open() as lines:
-        for _, line in zip(range(count), lines, strict=False):
-            trace = json.loads(line)
-            invalid = 0
-            for message in trace["messages"]:
-                for call in message.get("tool_calls") or []:
-                    name = call["function"]["name"]
-                    try:
-                        arguments = json.loads(call["function"]["arguments"])
-                        if cached:
-                            invalid += next(validators[name].iter_errors(arguments), None) is not None
-                        else:
-                            jsonschema.validate(arguments, schemas[name])
-                    except (ValueError, jsonschema.ValidationError):
-                        invalid += 1
-            request = next(message["content"] for message in trace["messages"] if message["role"] == "user")
-            row = {"trace_id": trace["id"], "started_at": trace["started_at"], "messages": json.dumps(trace["messages"]),
-                   "request": request, "request_digest": hashlib.sha256(request.encode()).hexdigest(), **_UNLABELLED}  # fmt: skip
-            if not bare:
-                row["principal_ref"] = vault.principal_ref(trace["principal"])
-                run = Run(row, box, rules)
-                active = (*detectors, *(ON_ERRORS if run.failed_calls else ()))
-                invalid += sum(1 for detector in active for _ in detector(run))
-            failures += invalid > 0
-            rows.append(row)
+        yield from (json.loads(line) for line in islice(lines, count))
+
+
+def _plain_row(trace: dict[str, Any]) -> dict[str, Any]:
+    """A record as a row of the columns that triage and people need."""
+    messages = trace["messages"]
+    text = json.dumps(messages, ensure_ascii=False)
+    request = "\n".join(message["content"] for message in messages if message["role"] == "user")
+    started = datetime.fromisoformat(trace["started_at"])
+    known = (
+        "id",
+        "started_at",
+        "client_id",
+        "conversation_id",
+        "principal",
+        "model",
+        "adapter_id",
+        "messages",
+        "usage",
+    )
+    return {
+        "trace_id": trace_id_of(trace["client_id"], trace["id"]),
+        "source_system": trace["client_id"],
+        "source_id": trace["id"],
+        "content_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "conversation_id": trace["conversation_id"],
+        "request_model": trace["model"],
+        "adapter_id": trace["adapter_id"],
+        "started_at": started,
+        "week": week_of(started),
+        "input_tokens": trace["usage"]["prompt_tokens"],
+        "output_tokens": trace["usage"]["completion_tokens"],
+        "messages": text,
+        "assistant_steps": sum(message["role"] == "assistant" for message in messages),
+        "tool_calls": sum(len(message.get("tool_calls") or ()) for message in messages),
+        "tool_errors": sum(message["role"] == "tool" and is_error_text(message["content"]) for message in messages),
+        "outcome_status": "unknown",
+        "reward": None,
+        "feedback_score": None,
+        "metadata": json.dumps({key: value for key, value in trace.items() if key not in known}),
+        "request": request,
+        "request_digest": hashlib.sha256(request.encode()).digest(),
+    }
+
+
+def _written(root: Path, rows: list[dict[str, Any]], failures: pl.DataFrame) -> Week:
     frame = pl.DataFrame(rows, schema_overrides={"reward": pl.Float64, "feedback_score": pl.Float64})
     texts = dict(zip(frame["trace_id"], frame["request"], strict=True))
-    banded_groups(
+    groups = banded_groups(
         frame.with_columns(bands(frame["request"]).alias("bands")), lambda ids: {key: texts[key] for key in ids}
     )
-    frame.write_delta(str(root / "traces"))
-    return failures
-
-
-_UNLABELLED = {"outcome_status": "unknown", "reward": None, "feedback_score": None, "metadata": "{}"}
+    for name, table in (("traces", frame.drop("request")), ("near_duplicates", groups), ("failures", failures)):
+        shutil.rmtree(root / name, ignore_errors=True)
+        table.write_delta(str(root / name))
+    return Week(failures, groups)
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -134,9 +237,9 @@ def measure() -> list[dict[str, Any]]:
         arms: dict[str, tuple[Callable[[], Any], int]] = {
             "ours": (lambda: whole_week(folder, root, ()), TRACES),
             "redacted": (lambda: whole_week(folder, root, KINDS), TRACES),
-            "cached": (lambda: plain_loop(file, root, PLAIN_TRACES, cached=True), PLAIN_TRACES),
-            "bare": (lambda: plain_loop(file, root, PLAIN_TRACES, cached=True, bare=True), PLAIN_TRACES),
-            "naive": (lambda: plain_loop(file, root, NAIVE_TRACES, cached=False), NAIVE_TRACES),
+            "cached": (lambda: plain_week(file, root / "plain", PLAIN_TRACES, cached_judge()), PLAIN_TRACES),
+            "bare": (lambda: bare_week(file, root / "plain", PLAIN_TRACES, cached_judge()), PLAIN_TRACES),
+            "naive": (lambda: plain_week(file, root / "plain", NAIVE_TRACES, naive_judge()), NAIVE_TRACES),
         }
         rates: dict[str, list[float]] = {arm: [] for arm in arms}
         for turn in range(REPEATS):

@@ -1,7 +1,7 @@
-"""Synthetic traffic and the comparison loops for the `ingest` rows of `make bench`.
+"""Synthetic traffic for the `ingest` rows of `make bench`.
 
 About 2.6 kB and three calls a trace over 20 tools, 8 % of the calls invalid, 15 % of the requests repeated or nearly so; the same
-seed gives the same bytes. The comparison loops do the same work the plain way: `json`, `jsonschema`, one trace at a time.
+seed gives the same bytes.
 """
 
 import json

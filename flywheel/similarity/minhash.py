@@ -18,7 +18,8 @@ _A = _GENERATOR.integers(1, 2**32, BANDS * ROWS, dtype=np.uint32) | np.uint32(1)
 _B = _GENERATOR.integers(0, 2**32, BANDS * ROWS, dtype=np.uint32)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _WORD = np.uint64(0x100000001B3)  # the prime of FNV
-_TEXTS_AT_ONCE = 256
+# Pieces that stay in the processor's cache: passes over a whole chunk would each read it from memory.
+_WORDS_AT_ONCE, _TEXTS_AT_ONCE = 16_384, 256
 
 
 def bands(texts: pl.Series) -> pl.Series:
@@ -52,11 +53,15 @@ def _word_hashes(words: pl.Series) -> np.ndarray:
     """
     text = words.to_arrow().cast(pa.large_string())
     offsets = np.frombuffer(text.buffers()[1], np.int64, len(words) + 1, text.offset * 8)
-    letters = np.frombuffer(text.buffers()[2], np.uint8)[offsets[0] : offsets[-1]].astype(np.uint64)
-    starts = offsets[:-1] - offsets[0]
-    place = np.arange(len(letters)) - np.repeat(starts, np.diff(offsets))
-    powers = np.cumprod(np.full(place.max(initial=0) + 1, _WORD, np.uint64), dtype=np.uint64)
-    hashed = np.add.reduceat(letters * powers[place], starts)
+    letters = np.frombuffer(text.buffers()[2], np.uint8)
+    hashed = np.empty(len(words), np.uint64)
+    for begin in range(0, len(words), _WORDS_AT_ONCE):
+        bounds = offsets[begin : begin + _WORDS_AT_ONCE + 1]
+        starts = bounds[:-1] - bounds[0]
+        place = np.arange(bounds[-1] - bounds[0]) - np.repeat(starts, np.diff(bounds))
+        powers = np.cumprod(np.full(place.max(initial=0) + 1, _WORD, np.uint64), dtype=np.uint64)
+        piece = letters[bounds[0] : bounds[-1]] * powers[place]
+        np.add.reduceat(piece, starts, out=hashed[begin : begin + _WORDS_AT_ONCE])
     hashed ^= hashed >> np.uint64(29)
     return hashed * _MIX
 
@@ -85,7 +90,6 @@ def _minima(shingles: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """(permutations, texts) minima of multiply-add permutations modulo 2^32."""
     short = (shingles >> np.uint64(32)).astype(np.uint32)
     signature = np.empty((BANDS * ROWS, len(starts)), np.uint32)
-    # In pieces that stay in the processor's cache: sixty passes over a whole chunk would each read it from memory.
     for begin in range(0, len(starts), _TEXTS_AT_ONCE):
         end = min(begin + _TEXTS_AT_ONCE, len(starts))
         piece = short[starts[begin] : starts[end] if end < len(starts) else None]

@@ -26,8 +26,9 @@ def shingles(text: str, n: int = SHINGLE_WORDS) -> set[int]:
 
 def jaccard(one: set[Any], other: set[Any]) -> float:
     """Shared share of two shingle sets, 0 to 1; 0 when both are empty."""
-    union = len(one | other)
-    return len(one & other) / union if union else 0.0
+    shared = len(one & other)
+    union = len(one) + len(other) - shared
+    return shared / union if union else 0.0
 
 
 def group(texts: Mapping[str, str], threshold: float = 0.8) -> dict[str, str]:
@@ -132,4 +133,7 @@ def _roots(parent: np.ndarray, links: Iterable[tuple[int, int]]) -> np.ndarray:
     for one, other in links:
         first, second = sorted((find(one), find(other)))
         root[second] = first
-    return np.array([find(row) for row in range(len(root))], dtype=np.int64)
+    roots = np.array(root, dtype=np.int64)
+    while not np.array_equal(roots, above := roots[roots]):
+        roots = above
+    return roots

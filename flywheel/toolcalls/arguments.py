@@ -9,18 +9,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-_decode = msgspec.json.Decoder().decode
+decode = msgspec.json.Decoder().decode
+# Encoders are kept: `json.dumps` with options makes one for every call, which costs more than a short text.
+_canonical = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_hashed = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def canonical_json(value: Any) -> str:
     """JSON text of `value`: key order kept, non-ASCII kept, NaN and infinities refused (ValueError)."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _canonical(value)
 
 
 def sha256_of(value: Any) -> str:
     """Hex SHA-256 of `value` as JSON with sorted keys, so that key order does not change an id."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_hashed(value).encode()).hexdigest()
 
 
 class ParsedArguments(NamedTuple):
@@ -41,7 +43,7 @@ def parse_arguments(raw: Any) -> ParsedArguments:
     if not isinstance(raw, str):
         return ParsedArguments(None, f"arguments are {type(raw).__name__}, not a JSON string")
     try:
-        value = _decode(raw)
+        value = decode(raw)
     except (msgspec.MsgspecError, UnicodeError) as error:
         return ParsedArguments(None, f"not valid JSON: {error}")
     except RecursionError:

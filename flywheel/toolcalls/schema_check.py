@@ -6,13 +6,14 @@ differ. Nothing is fetched (offline), patterns have a backtrack limit, a schema 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jsonschema_rs
+import msgspec
 
-from flywheel.toolcalls.arguments import canonical_json, parse_arguments
+from flywheel.toolcalls.arguments import canonical_json, decode, parse_arguments
 from flywheel.toolcalls.references import depth_limit, depth_of, expanded_size, references
 
 EXPANSION_LIMIT = 100_000
@@ -73,6 +74,23 @@ def check_arguments(tool: dict[str, Any], arguments_raw: Any) -> list[SchemaErro
         return sorted({_describe(error) for error in validator.iter_errors(parsed.value)})
     except ValueError as error:  # nested past the engine's depth, or text that is no Unicode
         return [SchemaError("other", "", f"the arguments cannot be checked: {error}"[:300])]
+
+
+def acceptor(tool: dict[str, Any]) -> Callable[[str], bool]:
+    """Says of arguments whether `check_arguments` has nothing to object to: half the work, for loops where most calls are valid."""
+    compiled = _compiled(tool)
+    if isinstance(compiled, str) or compiled.depth_limit is not None:
+        return lambda arguments_raw: not check_arguments(tool, arguments_raw)
+    is_valid = compiled.validator.is_valid
+
+    def accepts(arguments_raw: str) -> bool:
+        try:
+            value = decode(arguments_raw)
+            return type(value) is dict and is_valid(value)
+        except (msgspec.MsgspecError, RecursionError, ValueError):
+            return False
+
+    return accepts
 
 
 def schema_problem(schema: Any) -> str | None:

@@ -7,7 +7,7 @@ the order of the files, so that the tables are the same however the work was cut
 """
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +20,6 @@ from flywheel.traces.records import Inbox, InboxFile, Record
 from flywheel.traces.refused import Refused
 from flywheel.traces.staging import Piece, Staged, Stager, Work
 from flywheel.traces.strict_json import strict_object
-from flywheel.traces.trace import Trace
 
 CHUNK = 8_000
 LONG_FILE = 50_000_000  # bytes from which on a reading says how far it is
@@ -50,63 +49,53 @@ def ingest_runs(work: Work, piece: Piece) -> Staged:
     collecting = gc.isenabled()
     gc.disable()  # walking the live traces of a chunk doubles what parsing costs; nothing here makes cycles
     try:
-        for chunk in _chunks(Inbox(work.inbox).records(piece.file, piece.start, piece.end), CHUNK):
-            traces: list[Trace] = []
-            places: list[tuple[int, int, int]] = []
-            for record in chunk:
-                count, failed = _read_run(record, piece, traces, places)
-                staged.read[piece.number] = staged.read.get(piece.number, 0) + count
+        for number, record in enumerate(Inbox(work.inbox).records(piece.file, piece.start, piece.end), 1):
+            count, failed = _read_run(record, stage)
+            staged.read[piece.number] = staged.read.get(piece.number, 0) + count
+            if failed:
                 staged.quarantined += [stage.quarantined(record, one) for one in failed]
-            if traces:
-                stage.write(traces, places, staged)
-            if piece.file.size > LONG_FILE:
-                report_progress(
-                    "reading the inbox", piece.file.name, chunk[-1].offset // 1_000_000, piece.file.size // 1_000_000
-                )
+            if number % CHUNK == 0:
+                stage.write(staged)
+                if piece.file.size > LONG_FILE:
+                    report_progress(
+                        "reading the inbox", piece.file.name, record.offset // 1_000_000, piece.file.size // 1_000_000
+                    )
+        stage.write(staged)
     finally:
         if collecting:
             gc.enable()
     return staged
 
 
-def _read_run(
-    record: Record, piece: Piece, traces: list[Trace], places: list[tuple[int, int, int]]
-) -> tuple[int, list[Refused]]:
-    """Add the record's run, or the runs of a tau2 results file; how many records that was, and the refusals."""
+def _read_run(record: Record, stage: Stager) -> tuple[int, list[Refused]]:
+    """Stage the record's run, or the runs of a tau2 results file; how many records that was, and the refusals."""
     try:
         if record.refused is not None:
             raise record.refused
-        if len(record.data) > 1_000 and b'"simulations"' in record.data[:100_000_000]:
-            document = strict_object(record.data)
-            if (runs := messages.unpack(document)) is not None:
-                return _read_document(record, piece, runs, traces, places)
-        traces.append(_run(record.data))
-        places.append((piece.number, record.offset, record.number))
+        trace = messages.read_quickly(record.data)
+        if trace is None:
+            value = strict_object(record.data)
+            if (runs := messages.unpack(value)) is not None:
+                return len(runs), _read_document(record, runs, stage)
+            trace = messages.from_object(value)
+        stage.take(trace, record.offset, record.number)
     except Refused as refused:
         return 1, [_cut_off(record, refused)]
+    except _UNFORESEEN as error:
+        return 1, [_unforeseen(error)]
     return 1, []
 
 
-def _run(data: bytes) -> Trace:
-    try:
-        return messages.read(data)
-    except _UNFORESEEN as error:
-        raise _unforeseen(error) from None
-
-
-def _read_document(
-    record: Record, piece: Piece, runs: list[dict[str, Any]], traces: list[Trace], places: list[tuple[int, int, int]]
-) -> tuple[int, list[Refused]]:
+def _read_document(record: Record, runs: list[dict[str, Any]], stage: Stager) -> list[Refused]:
     refused = []
     for number, run in enumerate(runs):
         try:
-            traces.append(messages.from_object(run))
-            places.append((piece.number, record.offset + number, number + 1))
+            stage.take(messages.from_object(run), record.offset + number, number + 1)
         except Refused as error:
             refused.append(error)
         except _UNFORESEEN as error:
             refused.append(_unforeseen(error))
-    return len(runs), refused
+    return refused
 
 
 def _cut_off(record: Record, refused: Refused) -> Refused:
@@ -145,9 +134,12 @@ def ingest_exchanges(work: Work, pieces: list[Piece]) -> Staged:
                 for number, record_number in run.positions:
                     lost = Record(record_number, 0, b"")
                     staged.quarantined.append({**stage.quarantined(lost, error), "file": number})
-        for chunk in _chunks(iter(whole), CHUNK):
-            places = [(piece.number, run.positions[0][1], run.positions[0][1]) for run in chunk]
-            stage.write([run.trace for run in chunk], places, staged, [run.positions for run in chunk])
+        for number, run in enumerate(whole, 1):
+            place = run.positions[0][1]
+            stage.take(run.trace, place, place, run.positions)
+            if number % CHUNK == 0:
+                stage.write(staged)
+        stage.write(staged)
     return staged
 
 
@@ -207,14 +199,3 @@ def _fits(name: str, value: dict[str, Any]) -> bool:
     family = {"openinference": "otel_genai", "otel_genai": "openinference", "nvidia_flywheel": "chat_completions",
               "chat_completions": "nvidia_flywheel"}.get(name)  # fmt: skip
     return family is not None and ADAPTERS[family].recognises(value)
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    chunk = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) >= size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

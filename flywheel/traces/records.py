@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import pyarrow as pa
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from flywheel.errors import FlywheelError
 from flywheel.traces.refused import Refused
@@ -37,7 +37,7 @@ class InboxFile(NamedTuple):
     inside: bool = True
 
 
-class Record(NamedTuple):
+class Record(Struct, gc=False):
     """One record: 1-based number, offset of its first byte (uncompressed), its bytes, and why they are no record at all."""
 
     number: int

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
+from msgspec import Struct
 
 from flywheel.lake.collect_tables import PRODUCTION_TRACES
 from flywheel.privacy.redaction import Policy, redact_frame, redact_text
@@ -19,7 +20,16 @@ from flywheel.privacy.vault import Vault
 from flywheel.similarity.minhash import bands
 from flywheel.traces.records import InboxFile, Record
 from flywheel.traces.refused import Refused
-from flywheel.traces.trace import SCHEMA_VERSION, Toolset, Trace, columns_of, metadata_json, signals_json, trace_id_of
+from flywheel.traces.trace import (
+    SCHEMA_VERSION,
+    Columns,
+    Toolset,
+    Trace,
+    columns_of,
+    metadata_json,
+    signals_json,
+    trace_id_of,
+)
 
 _SHOWN = 2_000
 # Where formats name the person served; a refused line is kept without it.
@@ -98,12 +108,28 @@ class Staged:
     index: list[pl.DataFrame] = field(default_factory=list)
 
 
+class Taken(Struct, gc=False):
+    """A trace on its way into a frame: without its messages, which `derived` stands for.
+
+    `file` and `record` place it in the inbox and order the rows; `records` are the positions of a run's exchanges.
+    """
+
+    trace: Trace
+    derived: Columns
+    file: int
+    record: int
+    source_line: int
+    records: list[str] | None
+
+
 class Stager:
     """Turns traces of one piece into staged frames."""
 
     def __init__(self, work: Work, piece: Piece) -> None:
         self.work, self.piece = work, piece
         self.vault = Vault(work.vault)
+        self.taken: list[Taken] = []
+        self.toolsets: dict[str, str] = {}
         self.written = 0
 
     def quarantined(self, record: Record, refused: Refused) -> dict[str, Any]:
@@ -122,19 +148,23 @@ class Stager:
     def _pseudonym(self, match: re.Match[str]) -> str:
         return f"{match.group(1)}{self.vault.principal_ref(match.group(2))}"
 
-    def write(
-        self, traces: list[Trace], places: list[tuple[int, int, int]], staged: Staged,
-        positions: list[list[tuple[int, int]]] | None = None,
-    ) -> None:  # fmt: skip
-        """Stage one chunk: a file a week, and its index rows."""
-        for trace in traces:
-            if not trace.tools.sha256:
-                trace.tools = self.work.tools
-            staged.toolsets.setdefault(trace.tools.sha256, trace.tools.text)
-        frame = _frame(traces, places, self.piece, self.work, self.vault)
-        frame = frame.with_columns(pl.Series("records", [
-            [f"{number}:{place}" for number, place in own] for own in positions
-        ] if positions else [None] * frame.height, dtype=pl.List(pl.String)))  # fmt: skip
+    def take(self, trace: Trace, record: int, line: int, records: list[tuple[int, int]] | None = None) -> None:
+        """Add a trace to the chunk. Its messages are encoded while they are still in the processor's cache, and let go."""
+        if not trace.tools.sha256:
+            trace.tools = self.work.tools
+        self.toolsets.setdefault(trace.tools.sha256, trace.tools.text)
+        derived = columns_of(trace)
+        trace.messages = []
+        positions = [f"{number}:{place}" for number, place in records] if records else None
+        self.taken.append(Taken(trace, derived, self.piece.number, record, line + self.piece.lines_before, positions))
+
+    def write(self, staged: Staged) -> None:
+        """Stage the chunk taken so far: a file a week, and its index rows."""
+        if not self.taken:
+            return
+        frame = _frame(self.taken, self.piece, self.work, self.vault)
+        self.taken = []
+        staged.toolsets.update(self.toolsets)
         if erased := self.vault.erased():
             gone = frame.filter(pl.col("principal_ref").is_in(erased))
             frame = frame.filter(~pl.col("principal_ref").is_in(erased).fill_null(False))
@@ -186,11 +216,9 @@ class Stager:
                 staged.quarantined.append({**self.quarantined(lost, error), "file": int(number)})
 
 
-def _frame(
-    traces: list[Trace], places: list[tuple[int, int, int]], piece: Piece, work: Work, vault: Vault
-) -> pl.DataFrame:
-    """Traces as columns; the order of `places` is the order of the rows."""
-    derived = [columns_of(trace) for trace in traces]
+def _frame(taken: list[Taken], piece: Piece, work: Work, vault: Vault) -> pl.DataFrame:
+    """Traces as columns, in the order in which they were taken."""
+    traces, derived = [one.trace for one in taken], [one.derived for one in taken]
     reference = vault.principal_ref
     columns: dict[str, Any] = {
         "trace_id": [trace_id_of(t.source_system, t.source_id) for t in traces],
@@ -227,10 +255,11 @@ def _frame(
         "environment": [t.environment for t in traces],
         "metadata": [metadata_json(t.metadata) if t.metadata else "{}" for t in traces],
         "request": [d.request for d in derived],
-        "message_count": [len(t.messages) for t in traces],
-        "file": [place[0] for place in places],
-        "record": [place[1] for place in places],
-        "source_line": [place[2] + piece.lines_before for place in places],
+        "message_count": [d.message_count for d in derived],
+        "file": [one.file for one in taken],
+        "record": [one.record for one in taken],
+        "records": [one.records for one in taken],
+        "source_line": [one.source_line for one in taken],
     }
     frame = pl.DataFrame(columns, schema_overrides=_TYPES)
     local = pl.col("started_at").dt.convert_time_zone(work.time_zone)
@@ -247,7 +276,7 @@ _TYPES: dict[str, Any] = {
                      "expected_actions"), pl.String),
     "started_at": pl.Datetime("us", "UTC"), "ended_at": pl.Datetime("us", "UTC"), "input_tokens": pl.Int64, "output_tokens": pl.Int64,
     "reward": pl.Float64, "feedback_score": pl.Float64, "message_count": pl.Int32, "file": pl.Int32, "record": pl.Int64,
-    "source_line": pl.Int64, "assistant_steps": pl.Int32, "tool_calls": pl.Int32, "tool_errors": pl.Int32,
+    "records": pl.List(pl.String), "source_line": pl.Int64, "assistant_steps": pl.Int32, "tool_calls": pl.Int32, "tool_errors": pl.Int32,
 }  # fmt: skip
 
 

@@ -95,12 +95,13 @@ def toolset(tools: list[dict[str, Any]]) -> Toolset:
     return Toolset(canonical_json(tools), sha256_of(tools))
 
 
-class Columns(NamedTuple):
+class Columns(Struct, gc=False):
     """What is computed from a trace's messages: their JSON, the content hash, what a person asked, and counts."""
 
     messages: str
     content_sha256: str
     request: str
+    message_count: int
     assistant_steps: int
     tool_calls: int
     tool_errors: int
@@ -123,7 +124,7 @@ def columns_of(trace: Trace) -> Columns:
             errors += message.is_error or is_error_text(message.content or "")
         elif role == "user":
             request.append(message.content or "")
-    return Columns(encoded.decode(), digest.hexdigest(), "\n".join(request), steps, calls, errors)
+    return Columns(encoded.decode(), digest.hexdigest(), "\n".join(request), len(trace.messages), steps, calls, errors)
 
 
 def metadata_json(metadata: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from flywheel.toolcalls.references import depth_limit, depth_of
-from flywheel.toolcalls.schema_check import check_call, schema_problem
+from flywheel.toolcalls.schema_check import acceptor, check_arguments, check_call, schema_problem
 from flywheel.workflows.pack import Pack
 
 
@@ -120,3 +120,20 @@ def test_a_plain_recursive_schema_may_be_as_deep_as_it_likes():
 @pytest.mark.parametrize("raw", ['{"x": ' * 900 + "1" + "}" * 900, '{"x": "\\ud800"}', '{"x": ' + str(2**70) + "}"])
 def test_hostile_arguments_never_raise(raw: str):
     check_call(_tool({"type": "object", "properties": {"x": {"type": "integer"}}}), "f", raw)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]},
+        {"type": "object", "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}}},
+        {"$ref": "http://example.com/x"},
+    ],
+)
+@pytest.mark.parametrize(
+    "raw", ["{}", '{"x": 1}', '{"x": "1"}', "[]", "null", "", '{"x": ', '{"x": NaN}', '{"x": "\\ud800"}', '{"x": ' + str(2**70) + "}",
+            '{"x": ' * 900 + "1" + "}" * 900, '{"x": ' * 20_000, '{"left": {"left": {}}}', '{"left": ' * 40 + "{}" + "}" * 40],
+)  # fmt: skip
+def test_the_acceptor_is_the_check_that_finds_nothing(schema: dict, raw: str):
+    tool = _tool(schema)[0]
+    assert acceptor(tool)(raw) is (check_arguments(tool, raw) == [])

@@ -4,14 +4,16 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
-from flywheel.chat.messages import ToolCall
 from flywheel.failures.finding import Call, Finding, Run
 
 # Ids and numbers: a digit among at least five characters, as production systems make them.
 # From the start of a word only: no position inside one is tried again. E-mail addresses are looked for where there is an @.
 _TOKENS = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]*\d[A-Za-z0-9_\-]*")
 _TOKENS_AND_MAIL = re.compile(rf"[A-Za-z0-9_.+\-]+@[A-Za-z0-9.\-]+|{_TOKENS.pattern}")
-_HINT = re.compile(r"\d[A-Za-z0-9_\-]{3}|[A-Za-z0-9_\-]{4}\d|@")
+# An @, or a digit before three or after four such characters; begins with one set, so that the engine skips to it.
+_HINT = re.compile(r"[\d@](?:(?<=@)|[A-Za-z0-9_\-]{3}|(?<=[A-Za-z0-9_\-]{4}\d))")
+# The same anywhere in the arguments of a run's calls, as a regular expression that polars runs over whole columns.
+HINTS = r'"arguments":\s*"(?:[^"\\]|\\.)*?(?:\d[A-Za-z0-9_\-]{3}|[A-Za-z0-9_\-]{4}\d|@)'
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 _PLAIN_NUMBER = re.compile(r"\d{1,4}(?:[.\-]\d+)*|\d{1,2}[a-z]{2}|\d+[smhd]")
 _RELATIVE = re.compile(
@@ -45,9 +47,8 @@ def _tokens(arguments: str) -> Iterator[re.Match[str]]:
     return (_TOKENS_AND_MAIL if "@" in arguments else _TOKENS).finditer(arguments)
 
 
-def looks_ungrounded(call: ToolCall, text: str) -> bool:
+def looks_ungrounded(call_id: str, arguments: str, text: str) -> bool:
     """Whether a call may hold a value from nowhere, by the run's JSON text alone: never False where `ungrounded_arguments` finds one."""
-    arguments = call.function.arguments
     if len(arguments) > 4_000 or not _HINT.search(arguments):
         return False
     start = -1
@@ -56,7 +57,7 @@ def looks_ungrounded(call: ToolCall, text: str) -> bool:
         if len(token) < 5 or _PLAIN_NUMBER.fullmatch(token):
             continue
         if start < 0:
-            start = text.find(call.id)
+            start = text.find(call_id)
         if not 0 <= text.find(token) < start:
             return True
     return False

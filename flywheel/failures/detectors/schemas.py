@@ -22,6 +22,9 @@ MARKS = r"</?tool_call>|<\|tool_call>|<tool_call\|>|functools\[|\[TOOL_CALLS\]|<
 def invalid_calls(run: Run) -> Iterator[Finding]:
     """Every call that its schema refuses: unknown tool, unparsable or missing or wrong arguments."""
     for call in run.own_calls:
+        accepts = run.toolbox.accepts.get(call.name)
+        if accepts and accepts(call.arguments):
+            continue
         tool = run.toolbox.by_name.get(call.name)
         errors = (
             check_arguments(tool, call.arguments) if tool else check_call(run.toolbox.tools, call.name, call.arguments)
@@ -40,10 +43,8 @@ def invalid_calls(run: Run) -> Iterator[Finding]:
 
 def unparsed_calls(run: Run) -> Iterator[Finding]:
     """Answers that hold the marks of a call as plain text: the model tried to call and wrote it wrong."""
-    text = run.text  # `in` is several times faster than one regular expression for all
-    if not any(mark in text for mark in _MARKS):
-        return
     for index, message in enumerate(run.messages):
-        if message.role == "assistant" and any(mark in (message.content or "") for mark in _MARKS):
-            said = f"the answer holds a call as text: {(message.content or '')[:120]!r}"
+        content = message.content
+        if content and message.role == "assistant" and any(mark in content for mark in _MARKS):
+            said = f"the answer holds a call as text: {content[:120]!r}"
             yield Finding(index, "schema_violation", "unparsed_call", "agent", None, "unparsed_call", said, True)

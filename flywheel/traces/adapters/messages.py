@@ -67,24 +67,28 @@ class _Line(Struct, gc=False):
     adapter_id: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    usage: dict[str, Any] | None = None
 
 
 _line = msgspec.json.Decoder(_Line).decode
-_USUAL = frozenset(_Line.__struct_fields__)
+_UNUSUAL = _KNOWN - set(_Line.__struct_fields__)
 
 
 def read(data: bytes) -> Trace:
     """One record; raises Refused with the reason."""
+    return read_quickly(data) or from_object(strict_object(data))
+
+
+def read_quickly(data: bytes) -> Trace | None:
+    """A record that is one well-formed run; None for any other, of which the exact reading says what it is."""
     try:
-        if data.count(b'"messages"') == 1:
-            return _quick(_line(data), _envelope(data))
+        return _quick(_line(data), _envelope(data)) if data.count(b'"messages"') == 1 else None
     except (msgspec.MsgspecError, RecursionError, UnicodeError, TypeError):
-        pass
-    return from_object(strict_object(data))
+        return None
 
 
 def _quick(line: _Line, fields: dict[str, Raw]) -> Trace:
-    """A well-formed record; raises when it is not one, and then the exact reading says why."""
+    """Raises TypeError for what is no single run."""
     _check_quickly(line.messages)
     if not line.id:
         raise TypeError("id")
@@ -101,11 +105,16 @@ def _quick(line: _Line, fields: dict[str, Raw]) -> Trace:
         adapter_id=line.adapter_id or "base",
         started_at=utc(line.started_at),
         ended_at=utc(line.ended_at),
+        input_tokens=count(line.usage, "input_tokens", "prompt_tokens"),
+        output_tokens=count(line.usage, "output_tokens", "completion_tokens"),
     )
-    if len(fields) > len(_USUAL) or not fields.keys() <= _USUAL:
-        other = {key: value for key, value in fields.items() if key not in _USUAL}
-        extra = {key: value for key, value in other.items() if key not in _KNOWN}
-        _complete(trace, {key: _any(value) for key, value in other.items() if key in _KNOWN}, extra)
+    extra = {key: value for key, value in fields.items() if key not in _KNOWN}
+    if "simulations" in extra:
+        raise TypeError("a document of runs")
+    if unusual := fields.keys() & _UNUSUAL:
+        _complete(trace, {key: _any(fields[key]) for key in unusual}, extra)
+    elif extra:
+        trace.metadata = extra
     return trace
 
 
@@ -165,9 +174,9 @@ def from_object(value: dict[str, Any]) -> Trace:
 
 def _complete(trace: Trace, value: dict[str, Any], extra: dict[str, Any]) -> None:
     """Add what a record may say besides id, messages, tools and times."""
-    for field, attribute in _TEXTS.items():
-        if value.get(field) not in (None, ""):
-            setattr(trace, attribute, str(value[field]))
+    for field in value.keys() & _TEXTS.keys():
+        if value[field] not in (None, ""):
+            setattr(trace, _TEXTS[field], str(value[field]))
     if isinstance(usage := value.get("usage"), dict):
         trace.input_tokens = count(usage, "input_tokens", "prompt_tokens")
         trace.output_tokens = count(usage, "output_tokens", "completion_tokens")
