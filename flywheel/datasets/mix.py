@@ -1,6 +1,6 @@
 """The week's supervised mix: which candidate steps train, and why each of the others does not.
 
-candidates -> withdrawn, kept out -> repeats -> conflicts -> caps and budget, newest first and cluster by cluster -> leaks -> rows
+candidates -> withdrawn, kept out -> repeats -> conflicts, settled and open -> caps and budget, newest first and cluster by cluster -> leaks -> rows
 
 Every step that is left out is counted under its reason; `read = kept + left out` holds. The order of the candidates never matters.
 """
@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from flywheel.benchmark.leaks import Leak
-from flywheel.datasets.conflicts import contested
+from flywheel.datasets.conflicts import Settlement, contested, overruled
 from flywheel.datasets.ration import Ration
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.workflows.pack import Datasets
@@ -45,7 +45,7 @@ class Mix(NamedTuple):
 
 def select(
     candidates: Sequence[Row], find_leaks: FindLeaks, settings: Datasets, *, week: str, withdrawn: Mapping[str, set[str]] | None = None,
-    held_out: frozenset[str] = frozenset(),
+    held_out: frozenset[str] = frozenset(), settled: Mapping[str, Settlement] | None = None,
 ) -> Mix:  # fmt: skip
     """Choose the week's rows.
 
@@ -54,18 +54,25 @@ def select(
         find_leaks: the leaks among some candidates, by row_id.
         withdrawn: column -> values that may not train any more.
         held_out: row ids of the held-out split: a leak to one of them counts as `held_out`.
+        settled: context_id -> what an adjudicator decided about its different answers.
     """
     left_out: list[tuple[Row, str, str]] = []
     ordered = sorted(candidates, key=_newest_first)
     able = list(_able(ordered, withdrawn or {}, left_out))
-    once = list(_once(able, left_out))
+    lost = overruled(able, settled or {})
+    standing = [row for row in able if (row["context_id"], row["answer_id"]) not in lost]
+    left_out += [
+        (row, "overruled", f"settled by correction {lost[key]}")
+        for row in able if (key := (row["context_id"], row["answer_id"])) in lost
+    ]  # fmt: skip
+    once = list(_once(standing, left_out))
     contradicted = contested(once)
     left_out += [
         (row, "conflict", "answered differently elsewhere") for row in once if row["context_id"] in contradicted
     ]
-    settled = [row for row in once if row["context_id"] not in contradicted]
-    ration = Ration(settled, settings)
-    kept = _rationed(_ranked(settled, settings, week), ration, find_leaks, held_out, left_out)
+    agreed = [row for row in once if row["context_id"] not in contradicted]
+    ration = Ration(agreed, settings)
+    kept = _rationed(_ranked(agreed, settings, week), ration, find_leaks, held_out, left_out)
     before, after = (Counter(row["source"] for row in rows) for rows in (candidates, kept))
     counts = {source: [before[source], after[source]] for source in _SOURCES}
     return Mix(sorted(kept, key=lambda row: row["row_id"]), left_out, counts, ration.notes)

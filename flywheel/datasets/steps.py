@@ -63,7 +63,7 @@ def steps_of_correction(row: Mapping[str, Any], run: Mapping[str, Any] | None = 
             "correction", row["correction_id"], row["week"], row["conversation_id"], row["failure_cluster"], index, tools,
             messages[:index], messages[index], row["verified_by"], row["annotator_kind"], row["qa_mode"], row.get("bucket"),
             row.get("trace_id"), row.get("principal_ref"), (run or {}).get("tenant_id"), row.get("batch_version"),
-            row.get("annotator"), (run or {}).get("source_file"),
+            row.get("annotator") or row.get("editor"), (run or {}).get("source_file"),
             json.loads(row["rejected_message"]) if index == row["first_bad_message_index"] else None,
         )
         for index in json.loads(row["trainable_indices"])

@@ -77,13 +77,16 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
         )
         return
     made = build(shop, sft.weekly)
-    context.log.info(sentence(made.conflicts))
+    conflicts = sentence(
+        made.conflicts, sft.lake.read_weeks("conflict_decisions", workflow=sft.workflow, until=sft.week)
+    )
+    context.log.info(conflicts)
     released = sft.lake.read_weeks("dataset_releases", workflow=sft.workflow).filter(released_week=sft.week)
     refuse_suspicious(made.suspicions, released["token"], workflow=sft.workflow, week=sft.weekly)
     shown = [{key: row[key] for key in ("source", "failure_cluster", "prompt_tokens", "target")} for row in made.sft]
     shown_pairs = [{key: row[key] for key in ("failure_cluster", "chosen", "rejected")} for row in made.pairs]
     also = {"dataset_conflicts": made.conflicts, "dataset_left_out": made.left_out}
-    facts = {**_facts(made), "card": dg.MetadataValue.md(card(shop, made, sft.weekly))}
+    facts = {**_facts(made), "conflicts": conflicts, "card": dg.MetadataValue.md(card(shop, made, sft.weekly))}
     yield sft.write(
         made.sft,
         settings,
@@ -100,6 +103,7 @@ def _inputs(stage: Stage, shop: Workshop) -> dict[str, Any]:
     """Note every input of a build; returns the settings that decide it."""
     pack = shop.pack
     stage.note_weeks("corrected_traces")
+    stage.note_weeks("conflict_decisions")
     if pack.settings.verifiers:
         stage.note_weeks("production_traces")
     for table in ("demonstrations", "dataset_withdrawals", "dataset_releases"):
@@ -122,7 +126,6 @@ def _facts(made: Build) -> dict[str, Any]:
         "steps_read": sum(before for before, _ in counts.values()),
         **{f"left_out_{reason}": count for reason, count in made.mix.reasons().items()},
         **{f"from_{source}": f"{after} of {before}" for source, (before, after) in counts.items()},
-        "conflicts": sentence(made.conflicts),
         "held_out_rows": made.held_out,
         "weeks_computed": ", ".join(made.computed) or "none",
         "notes": "; ".join(made.mix.notes) or "none",

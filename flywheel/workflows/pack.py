@@ -34,6 +34,7 @@ class Batch(_Strict):
     """How much is handed to the experts each week, and when it is over.
 
     `deadline_days` after its opening a batch with at least `min_fraction` of its items done closes; the rest rolls over.
+    `max_conflicts` of the contexts that were answered differently go to adjudicators beside the items.
     """
 
     max_items: int = Field(default=72, ge=1)
@@ -42,6 +43,7 @@ class Batch(_Strict):
     minutes_per_item: float = Field(default=3, gt=0)
     deadline_days: float = Field(default=6, gt=0)
     min_fraction: float = Field(default=0.5, ge=0, le=1)
+    max_conflicts: int = Field(default=12, ge=0)
 
 
 class Quality(_Strict):
