@@ -148,6 +148,19 @@ class Privacy(_Strict):
     detector: str | None = None
 
 
+class Egress(_Strict):
+    """A host outside this machine that may be sent something: what for, and which personal data is looked for before each send.
+
+    A request in which one of `redact` is found is not sent, and counted.
+    """
+
+    host: str = Field(pattern=r"^[a-z0-9.-]+$")
+    purpose: Literal["teacher"]
+    redact: tuple[Literal["secret", "email", "iban", "card", "national_id", "phone"], ...] = (
+        "secret", "email", "iban", "card", "national_id", "phone",
+    )  # fmt: skip
+
+
 class Scaffold(_Strict):
     """Calls that the harness around the model makes by itself; they are never the model's fault.
 
@@ -189,6 +202,7 @@ class WorkflowSettings(_Strict):
     max_model_len: int = Field(default=2048, ge=128)
     traces: Traces = Traces()
     privacy: Privacy = Privacy()
+    egress: list[Egress] = []
     scaffold: Scaffold = Scaffold()
     decoding: Decoding = Decoding()
     gate: Gate = Gate()

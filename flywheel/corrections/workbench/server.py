@@ -20,13 +20,14 @@ from flywheel.corrections.stores import open_store
 from flywheel.corrections.workbench import annotate, grading, home, judge
 from flywheel.corrections.workbench.call import Call, Page, Workbench
 from flywheel.corrections.workbench.desk import Desk
-from flywheel.corrections.workbench.forward import Model, is_loopback
+from flywheel.corrections.workbench.forward import Model
 from flywheel.corrections.workbench.grades import Grades
 from flywheel.corrections.workbench.people import People
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.sessions import COOKIE, Attempts, Sessions
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
+from flywheel.privacy.egress import is_loopback
 from flywheel.settings import Settings
 from flywheel.workflows.loader import find_pack
 
