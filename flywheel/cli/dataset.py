@@ -63,23 +63,45 @@ def withdraw(
     value: Annotated[str, typer.Argument(help="Which one.")],
     by: Annotated[str, typer.Option(help="Your name.")], reason: Annotated[str, typer.Option(help="Why.")],
     workflow: Workflow = "support_desk",
+    rebuild: Annotated[bool, typer.Option(help="Build the datasets that hold its rows again, without them.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before building.")] = False,
 ) -> None:  # fmt: skip
-    """Take a person, a batch or a poisoned source out of every later build; lists the checkpoints that trained on it."""
-    from flywheel.datasets.withdrawals import tainted
+    """Take a person, a batch or a poisoned source out of every build, and list the checkpoints that trained on it.
+
+    The datasets of the weeks concerned are built again at once; checkpoints are not: whether to retrain or roll back is yours to say.
+    """
+    from flywheel.datasets.withdrawals import tainted, weeks_to_rebuild
     from flywheel.datasets.withdrawals import withdraw as record
     from flywheel.lake import Lake
 
     lake = Lake(Settings().lake())
     steps = record(lake, workflow, kind, value, by=by, reason=reason)
     print(f"{steps} candidate steps will not train any more")
-    found = tainted(lake, workflow, kind, value)
+    found, weeks = tainted(lake, workflow, kind, value), weeks_to_rebuild(lake, workflow, kind, value)
     for one in found:
-        serves = ", and it serves now" if one.serving else ""
+        serves = "; IT SERVES NOW" if one.serving else ""
         print(
-            f"  checkpoint {one.adapter_id} (week {one.week}) trained on {one.rows} rows of it{serves}: retire or retrain it"
+            f"  checkpoint {one.adapter_id} (week {one.week}, {one.verdict}) trained on {one.rows} rows of it{serves}"
         )
+    if not weeks:
+        print("no dataset holds a row of it")
+    elif rebuild and (
+        yes or typer.confirm(f"build the datasets of {len(weeks)} weeks again now ({', '.join(weeks)})?")
+    ):
+        _rebuild(workflow, weeks)
+    else:
+        print("the datasets still hold its rows; say it again to build them without")
     if found:
-        print(f"rebuild: flywheel run --workflow {workflow} --week {found[-1].week} --stage learn")
+        print(f"retrain without it: flywheel run --workflow {workflow} --week {found[-1].week} --stage learn")
+
+
+def _rebuild(workflow: str, weeks: list[str]) -> None:
+    from flywheel.operations.launch import instance, run_job
+
+    with instance() as on:
+        for number, week in enumerate(weeks, 1):
+            run_job("learn", workflow=workflow, week=week, on=on, stages=["sft_dataset", "preference_dataset"])
+            print(f"  {number} of {len(weeks)}: the datasets of {week} are built again, without it", flush=True)
 
 
 @app.command()
