@@ -65,6 +65,10 @@ class Settings(BaseSettings):
         """What teacher models showed and nobody accepted yet, by workflow."""
         return self.home / "teacher"
 
+    def replay(self) -> Path:
+        """What base models answered to frozen prompts; sets belong to a base, and workflows share them."""
+        return self.home / "replay"
+
     def egress_log(self, workflow: str) -> Path:
         """One line for each send to an endpoint: host, counts and hash, never the content."""
         return self.home / "egress" / f"{workflow}.jsonl"

@@ -104,6 +104,35 @@ def _rebuild(workflow: str, weeks: list[str]) -> None:
             print(f"  {number} of {len(weeks)}: the datasets of {week} are built again, without it", flush=True)
 
 
+@dataset.command()
+def replay(
+    workflow: Workflow = "support_desk",
+    temperature: Annotated[float, typer.Option(help="0 is greedy; above it answers are drawn with the seed.", min=0, max=2)] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the draw; kept with the set.")] = 0,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer; one that is cut off trains nothing.", min=1)] = 256,
+) -> None:  # fmt: skip
+    """Have the base model answer a frozen set of general prompts once; a share of the answers holds its other skills in training.
+
+    A set belongs to the base model and is shared by its workflows; where it is there already, nothing is done.
+    """
+    from flywheel.datasets.replay import prompts_of
+    from flywheel.datasets.replay_sampling import Sampling, sample_replay
+    from flywheel.workflows.base_model import find_base_model
+
+    settings, shop = Settings(), _workshop(workflow)
+    base = find_base_model(settings.models(), settings.base_model or shop.pack.settings.base_model)
+    prompts, sampling = prompts_of(shop.pack), Sampling(temperature, seed, max_tokens)
+    made = sample_replay(settings, base, shop.renderer, prompts, sampling)
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(made.left_out.items())) or "none left out"
+    rows, folder = made.found.manifest["rows"], made.found.folder
+    print(f"{base.name} answered {rows} of {len(prompts.prompts)} prompts of {prompts.name} ({told}): {folder}")
+    print(
+        "it was sampled before; nothing was done"
+        if made.unchanged
+        else f"now: flywheel run --workflow {workflow} --week MONDAY --stage learn"
+    )
+
+
 @app.command()
 def cover(
     workflow: Workflow = "support_desk",
@@ -139,6 +168,7 @@ def _workshop(workflow: str) -> "Workshop":
     """The workshop the asset would build in."""
     from flywheel.chat.render import Renderer
     from flywheel.datasets.refresh import Workshop
+    from flywheel.datasets.replay import find_replay, prompts_of
     from flywheel.lake import Lake
     from flywheel.workflows.base_model import find_base_model
     from flywheel.workflows.loader import find_pack
@@ -146,4 +176,6 @@ def _workshop(workflow: str) -> "Workshop":
     settings = Settings()
     pack = find_pack(settings.workflows(), workflow)
     base = find_base_model(settings.models(), settings.base_model or pack.settings.base_model)
-    return Workshop(Lake(settings.lake()), pack, Renderer(base.tokenizer_file, pack.settings.model_family), base.sha256)
+    renderer = Renderer(base.tokenizer_file, pack.settings.model_family)
+    replayed = find_replay(settings.replay(), base.sha256, renderer.template_sha256, prompts_of(pack))
+    return Workshop(Lake(settings.lake()), pack, renderer, base.sha256, replay=replayed)

@@ -74,6 +74,9 @@ def build(shop: Workshop, week: str) -> Build:
         rows, leaks_of, settings, week=week, withdrawn=withdrawn_sources(lake, workflow), held_out=frozenset(held_out),
         settled=settlements(lake, workflow, week),
     )  # fmt: skip
+    if settings.replay and shop.replay is None:
+        mix.notes.append("no replay, so nothing holds the base model's other skills: sample it once with "
+                         f"`flywheel dataset replay --workflow {workflow}`")  # fmt: skip
     if not any(row["week"] == week for row in rows):
         mix.notes.append("this week brought nothing new: the dataset of the weeks before is carried forward")
     kept = [whole[row["row_id"]] for row in mix.kept]

@@ -18,6 +18,7 @@ from flywheel.datasets.card import card
 from flywheel.datasets.conflicts import sentence
 from flywheel.datasets.poisoning import refuse_suspicious
 from flywheel.datasets.refresh import Workshop
+from flywheel.datasets.replay import find_replay, prompts_of
 from flywheel.defs.metadata import asset_options, column_lineage
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
@@ -65,7 +66,9 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
     pack = house.pack(sft.workflow)
     refuse_without_benchmark(pack.folder, pack.tools)
     base = house.base_model(pack)
-    shop = Workshop(sft.lake, pack, house.renderer(pack), base.sha256, context.run_id)
+    renderer = house.renderer(pack)
+    replay = find_replay(house.settings().replay(), base.sha256, renderer.template_sha256, prompts_of(pack))
+    shop = Workshop(sft.lake, pack, renderer, base.sha256, context.run_id, replay)
     settings = _inputs(sft, shop)
     preference.versions, preference.contents = sft.versions, sft.contents
     unchanged = [stage.unchanged(settings) for stage in (sft, preference)]
@@ -109,14 +112,13 @@ def _inputs(stage: Stage, shop: Workshop) -> dict[str, Any]:
     for table in ("demonstrations", "dataset_withdrawals", "dataset_releases"):
         stage.read_or_empty(table, by_workflow=True)
     stage.read("benchmark", by_workflow=True)
-    replay = [(file.name, file.stat().st_size) for file in sorted((pack.folder / "replay").glob("*.jsonl"))]
     return {
         **pack.settings.datasets.model_dump(),
         "verifiers": list(pack.settings.verifiers),
         "max_prompt_tokens": pack.settings.training.max_prompt_tokens,
         "model": shop.base_sha256,
         "tools": pack.tools_sha256,
-        "replay": replay,
+        "replay_set": shop.replay.manifest["answers_sha256"] if shop.replay else "none",
     }
 
 

@@ -111,7 +111,7 @@ class Datasets(_Strict):
 
     `remedies` overrides the remedy of a failure bucket, `tool_migrations` names a renamed tool's successor, `context_policy` is how
     the agent shortens its history in production, `lost_to_length` is how many corrections may be left out for their length,
-    `held_out` the share of near-duplicate groups that never trains.
+    `held_out` the share of near-duplicate groups that never trains, `replay_prompts` a file of the pack's own prompts for replay.
     """
 
     row_budget: int = Field(default=6_000, ge=1)
@@ -119,6 +119,7 @@ class Datasets(_Strict):
     demonstrations: float = Field(default=1.0, ge=0, le=1)
     verified_good: float = Field(default=1.0, ge=0)
     replay: float = Field(default=0.08, ge=0, le=0.5)
+    replay_prompts: str | None = None
     held_out: float = Field(default=0.0, ge=0, le=0.5)
     caps: Caps = Caps()
     poisoning: Poisoning = Poisoning()
