@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from flywheel.benchmark.leaks import Leak
@@ -139,10 +140,10 @@ def _ranked(rows: Sequence[Row], settings: Datasets, week: str) -> list[list[Row
         )
     ranked: list[tuple[int, float, str, list[Row]]] = []
     for (source, _), members in clusters.items():
-        for place, (age, spread, unit) in enumerate(sorted(members, key=lambda member: member[:2]), 1):
+        for place, (age, spread, unit) in enumerate(sorted(members, key=itemgetter(0, 1)), 1):
             weight = 2.0 ** min(64.0, age / settings.half_life_weeks)
             ranked.append((_SOURCES.index(source), place * weight, spread, unit))
-    return [unit for *_, unit in sorted(ranked, key=lambda entry: entry[:3])]
+    return [unit for *_, unit in sorted(ranked, key=itemgetter(0, 1, 2))]
 
 
 def _rationed(

@@ -21,7 +21,7 @@ from flywheel.settings import Settings
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.workflows.base_model import BaseModel
 
-_AT_ONCE = 16
+_AT_ONCE, _SECONDS = 8, 1_800
 
 
 class Sampling(NamedTuple):
@@ -78,7 +78,7 @@ def sample_replay(
 async def _answers(socket: Path, renderer: Renderer, prompts: Prompts, sampling: Sampling) -> list[dict[str, Any]]:
     """For each prompt, in order, {messages, target}, or {reason}."""
     turnstile, done = asyncio.Semaphore(_AT_ONCE), 0
-    async with ChatClient(socket, renderer) as client:
+    async with ChatClient(socket, renderer, timeout_seconds=_SECONDS) as client:
 
         async def ask(messages: list[dict[str, Any]], attempts: int = 3) -> ModelStep:
             try:
