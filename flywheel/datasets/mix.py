@@ -94,7 +94,7 @@ def _able(
     rows: Sequence[Row], withdrawn: Mapping[str, set[str]], left_out: list[tuple[Row, str, str]]
 ) -> Iterator[Row]:
     for row in rows:
-        column = next((name for name, values in withdrawn.items() if row[name] in values), None)
+        column = next((name for name in withdrawn if row[name] in withdrawn[name]), None) if withdrawn else None
         if column is not None:
             left_out.append((row, "withdrawn", f"{column} {row[column]}"))
         elif row["kept_out"]:
@@ -110,10 +110,10 @@ def _once(rows: Sequence[Row], left_out: list[tuple[Row, str, str]]) -> Iterator
     """
     seen: dict[Any, str] = {}
     for row in rows:
-        marks = (row["row_id"], (row["near_duplicate_group"], row["shape_id"]))
-        earlier = next((seen[mark] for mark in marks if mark in seen), None)
+        same, alike = row["row_id"], (row["near_duplicate_group"], row["shape_id"])
+        earlier = seen.get(same) or seen.get(alike)
         if earlier is None:
-            seen.update(dict.fromkeys(marks, row["row_id"]))
+            seen[same] = seen[alike] = same
             yield row
         else:
             left_out.append((row, "repeated", f"row {earlier}"))
@@ -124,16 +124,17 @@ def _ranked(rows: Sequence[Row], settings: Datasets, week: str) -> list[list[Row
 
     The place inside its cluster is weighed by age: after one half-life a correction counts like one twice as far down.
     """
-    units: dict[tuple[str, str], list[Row]] = {}
+    whole: dict[tuple[str, str], list[Row]] = {}
+    units = [[row] for row in rows if row["remedy"] != "trajectory"]
     for row in rows:
-        whole = row["source_id"] if row["remedy"] == "trajectory" else row["row_id"]
-        units.setdefault((row["source"], whole), []).append(row)
+        if row["remedy"] == "trajectory":
+            whole.setdefault((row["source"], row["source_id"]), []).append(row)
     today = _day(week)
+    ages = {one: max(0, today - _day(one)) // 7 for one in {row["week"] for row in rows}} | {BEFORE_ALL_WEEKS: 0}
     clusters: dict[Any, list[tuple[int, str, list[Row]]]] = {}
-    for unit in units.values():
+    for unit in (*units, *whole.values()):
         first = unit[0]
-        dated = first["week"] if first["week"] != BEFORE_ALL_WEEKS else week
-        age = max(0, today - _day(dated)) // 7
+        age = ages[first["week"]]
         spread = first["row_id"]  # a hash: as good as a draw, and the same in every build
         clusters.setdefault((first["source"], first["failure_cluster"] or first["tool"]), []).append(
             (age, spread, unit)

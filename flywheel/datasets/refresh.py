@@ -56,9 +56,9 @@ def refresh(shop: Workshop, until: str) -> list[str]:
     known = {(row["table_name"], row["week"]): row for row in written.iter_rows(named=True)}
     weeks = sorted({week for (table, week) in known if table == "corrected_traces" and week <= until})
     anew: list[str] = []
-    chain = TEXTS_VERSION
+    chain, decisive = TEXTS_VERSION, _decisive(shop)
     for week in (BEFORE_ALL_WEEKS, *weeks):
-        sources = _fingerprint(shop, week, known)
+        sources = _fingerprint(shop, week, known, decisive)
         own = known.get(("training_steps", week))
         texts = known.get(("near_duplicate_texts", week))
         chain = sha256_of([chain, sources])
@@ -78,19 +78,23 @@ def refresh(shop: Workshop, until: str) -> list[str]:
     return anew
 
 
-def _fingerprint(shop: Workshop, week: str, known: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
-    """Hash of everything that decides a week's candidates."""
+def _decisive(shop: Workshop) -> str:
+    """Hash of what decides the candidates of every week: versions, base model, template and the pack's rules."""
     rules = rules_of(shop.pack)._asdict()
-    decisive: list[Any] = [STEPS_VERSION, MINHASH_VERSION, shop.base_sha256, shop.renderer.template_sha256, rules]
+    return sha256_of([STEPS_VERSION, MINHASH_VERSION, shop.base_sha256, shop.renderer.template_sha256, rules])
+
+
+def _fingerprint(shop: Workshop, week: str, known: Mapping[tuple[str, str], Mapping[str, Any]], decisive: str) -> str:
+    """Hash of everything that decides a week's candidates."""
     if week == BEFORE_ALL_WEEKS:
         shown = known.get(("demonstrations", "-"))
         replay = [step.source_id for step in read_replay(shop.replay)]
-        return sha256_of([*decisive, shown["content_sha256"] if shown else "", replay])
+        return sha256_of([decisive, shown["content_sha256"] if shown else "", replay])
     verifiers = shop.pack.settings.verifiers
     tables = _SOURCES if verifiers else ("corrected_traces",)
     return sha256_of(
         [
-            *decisive,
+            decisive,
             list(verifiers),
             [known[table, week]["content_sha256"] for table in tables if (table, week) in known],
         ]
