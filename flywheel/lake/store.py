@@ -186,8 +186,7 @@ class Lake:
 
     def version(self, table: str) -> int | None:
         """Newest Delta version of a table, or None before its first write."""
-        opened = self._open(declared_table(table))
-        return None if opened is None else opened.version()
+        return opened.version() if (opened := self._open(declared_table(table))) else None
 
     def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
         try:
@@ -235,9 +234,9 @@ class Lake:
         self, table: Table, frame: pl.DataFrame, predicate: str, run_id: str, inputs: Mapping[str, int] | None
     ) -> int:
         metadata = {"dagster_run_id": run_id, "inputs": canonical_json(dict(inputs or {}))}
-        opened = (self.root / table.name / "_delta_log").is_dir() or None
+        opened = self._open(table)  # once: replaying the log is what a year of weeks makes slow
         write_deltalake(
-            self.uri(table.name),
+            opened or self.uri(table.name),
             frame.to_arrow(),
             mode="overwrite",
             predicate=predicate,
@@ -247,7 +246,8 @@ class Lake:
             configuration=_CHECKPOINTS if opened is None else None,
             commit_properties=CommitProperties(custom_metadata=metadata),
         )
-        return DeltaTable(self.uri(table.name)).version()
+        (written := opened or DeltaTable(self.uri(table.name))).update_incremental()
+        return written.version()
 
     def _adopt(
         self, table: Table, rows: Files, partition: Mapping[str, str], run_id: str, inputs: Mapping[str, int] | None
