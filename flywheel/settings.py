@@ -17,6 +17,7 @@ class Settings(BaseSettings):
         serve_start_seconds: how long vLLM may take to answer its health check.
         qa_store_url: FLYWHEEL_QA_STORE, a `postgresql+psycopg2://` URL that all workflows share; empty: an SQLite file for each.
         vault_folder: where keys and originals lie instead of `home`/vault, e.g. on an encrypted disk.
+        teacher_key: FLYWHEEL_TEACHER_KEY, the bearer token of a teacher's endpoint; never written anywhere.
         base_model: base model to use instead of the one the pack names, e.g. tiny-random for `make lap`.
     """
 
@@ -28,6 +29,7 @@ class Settings(BaseSettings):
     threads: int = 2
     serve_start_seconds: int = 240
     base_model: str | None = None
+    teacher_key: str | None = None
     vault_folder: Path | None = None
     qa_store_url: str | None = Field(default=None, validation_alias=AliasChoices("FLYWHEEL_QA_STORE", "qa_store_url"))
 
@@ -58,6 +60,18 @@ class Settings(BaseSettings):
     def qa_store(self, workflow: str) -> Path:
         """The correction event log where no URL is set; open it through `corrections.stores.open_store`."""
         return self.home / "qa" / f"{workflow}.sqlite"
+
+    def teacher(self) -> Path:
+        """What teacher models showed and nobody accepted yet, by workflow."""
+        return self.home / "teacher"
+
+    def replay(self) -> Path:
+        """What base models answered to frozen prompts; sets belong to a base, and workflows share them."""
+        return self.home / "replay"
+
+    def egress_log(self, workflow: str) -> Path:
+        """One line for each send to an endpoint: host, counts and hash, never the content."""
+        return self.home / "egress" / f"{workflow}.jsonl"
 
     def report(self, workflow: str, week: str) -> Path:
         """The weekly page."""

@@ -34,6 +34,7 @@ from flywheel.cli import (  # noqa: E402, F401  (they register their commands)
     lineage,
     operations,
     run,
+    teacher,
     traces,
     training,
     workbench,

@@ -63,23 +63,74 @@ def withdraw(
     value: Annotated[str, typer.Argument(help="Which one.")],
     by: Annotated[str, typer.Option(help="Your name.")], reason: Annotated[str, typer.Option(help="Why.")],
     workflow: Workflow = "support_desk",
+    rebuild: Annotated[bool, typer.Option(help="Build the datasets that hold its rows again, without them.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before building.")] = False,
 ) -> None:  # fmt: skip
-    """Take a person, a batch or a poisoned source out of every later build; lists the checkpoints that trained on it."""
-    from flywheel.datasets.withdrawals import tainted
+    """Take a person, a batch or a poisoned source out of every build, and list the checkpoints that trained on it.
+
+    The datasets of the weeks concerned are built again at once; checkpoints are not: whether to retrain or roll back is yours to say.
+    """
+    from flywheel.datasets.withdrawals import tainted, weeks_to_rebuild
     from flywheel.datasets.withdrawals import withdraw as record
     from flywheel.lake import Lake
 
     lake = Lake(Settings().lake())
     steps = record(lake, workflow, kind, value, by=by, reason=reason)
     print(f"{steps} candidate steps will not train any more")
-    found = tainted(lake, workflow, kind, value)
+    found, weeks = tainted(lake, workflow, kind, value), weeks_to_rebuild(lake, workflow, kind, value)
     for one in found:
-        serves = ", and it serves now" if one.serving else ""
+        serves = "; IT SERVES NOW" if one.serving else ""
         print(
-            f"  checkpoint {one.adapter_id} (week {one.week}) trained on {one.rows} rows of it{serves}: retire or retrain it"
+            f"  checkpoint {one.adapter_id} (week {one.week}, {one.verdict}) trained on {one.rows} rows of it{serves}"
         )
+    if not weeks:
+        print("no dataset holds a row of it")
+    elif rebuild and (
+        yes or typer.confirm(f"build the datasets of {len(weeks)} weeks again now ({', '.join(weeks)})?")
+    ):
+        _rebuild(workflow, weeks)
+    else:
+        print("the datasets still hold its rows; say it again to build them without")
     if found:
-        print(f"rebuild: flywheel run --workflow {workflow} --week {found[-1].week} --stage learn")
+        print(f"retrain without it: flywheel run --workflow {workflow} --week {found[-1].week} --stage learn")
+
+
+def _rebuild(workflow: str, weeks: list[str]) -> None:
+    from flywheel.operations.launch import instance, run_job
+
+    with instance() as on:
+        for number, week in enumerate(weeks, 1):
+            run_job("learn", workflow=workflow, week=week, on=on, stages=["sft_dataset", "preference_dataset"])
+            print(f"  {number} of {len(weeks)}: the datasets of {week} are built again, without it", flush=True)
+
+
+@dataset.command()
+def replay(
+    workflow: Workflow = "support_desk",
+    temperature: Annotated[float, typer.Option(help="0 is greedy; above it answers are drawn with the seed.", min=0, max=2)] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the draw; kept with the set.")] = 0,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer; one that is cut off trains nothing.", min=1)] = 256,
+) -> None:  # fmt: skip
+    """Have the base model answer a frozen set of general prompts once; a share of the answers holds its other skills in training.
+
+    A set belongs to the base model and is shared by its workflows; where it is there already, nothing is done.
+    """
+    from flywheel.datasets.replay import prompts_of
+    from flywheel.datasets.replay_sampling import Sampling, sample_replay
+    from flywheel.workflows.base_model import find_base_model
+
+    settings, shop = Settings(), _workshop(workflow)
+    base = find_base_model(settings.models(), settings.base_model or shop.pack.settings.base_model)
+    prompts, sampling = prompts_of(shop.pack), Sampling(temperature, seed, max_tokens)
+    made = sample_replay(settings, base, shop.renderer, prompts, sampling)
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(made.left_out.items())) or "none left out"
+    rows, folder = made.found.manifest["rows"], made.found.folder
+    print(f"{base.name} answered {rows} of {len(prompts.prompts)} prompts of {prompts.name} ({told}): {folder}")
+    print(
+        "it was sampled before; nothing was done"
+        if made.unchanged
+        else f"now: flywheel run --workflow {workflow} --week MONDAY --stage learn"
+    )
 
 
 @app.command()
@@ -117,6 +168,7 @@ def _workshop(workflow: str) -> "Workshop":
     """The workshop the asset would build in."""
     from flywheel.chat.render import Renderer
     from flywheel.datasets.refresh import Workshop
+    from flywheel.datasets.replay import find_replay, prompts_of
     from flywheel.lake import Lake
     from flywheel.workflows.base_model import find_base_model
     from flywheel.workflows.loader import find_pack
@@ -124,4 +176,6 @@ def _workshop(workflow: str) -> "Workshop":
     settings = Settings()
     pack = find_pack(settings.workflows(), workflow)
     base = find_base_model(settings.models(), settings.base_model or pack.settings.base_model)
-    return Workshop(Lake(settings.lake()), pack, Renderer(base.tokenizer_file, pack.settings.model_family), base.sha256)
+    renderer = Renderer(base.tokenizer_file, pack.settings.model_family)
+    replayed = find_replay(settings.replay(), base.sha256, renderer.template_sha256, prompts_of(pack))
+    return Workshop(Lake(settings.lake()), pack, renderer, base.sha256, replay=replayed)

@@ -79,7 +79,7 @@ def erase(
         for week, adapter in found.adapters:
             print(f"{workflow}: checkpoint {adapter} (week {week}) was trained on their rows: retire or retrain it")
     print(
-        f"{done.events} correction events blanked, {done.inbox_lines} inbox lines, {done.reports} report pages, {done.runs} run records removed"
+        f"{done.events} correction events blanked, {done.inbox_lines} inbox lines, {done.case_lines} benchmark cases, {done.reports} report pages, {done.runs} run records removed"
     )
     print(
         f"searched {done.searched} files for {done.needles} strings: "

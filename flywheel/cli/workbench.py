@@ -27,8 +27,9 @@ def workbench(
     """Open the workbench: annotate, review, adjudicate and audit a correction batch in the browser."""
     import uvicorn
 
-    from flywheel.corrections.workbench.forward import Model, is_loopback
+    from flywheel.corrections.workbench.forward import Model
     from flywheel.corrections.workbench.server import check_bind, make_app, make_workbench, people_of
+    from flywheel.privacy.egress import is_loopback
 
     settings = Settings()
     check_bind(host, people_of(settings))

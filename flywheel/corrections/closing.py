@@ -105,7 +105,10 @@ def own_states(store: EventStore, batch: Batch) -> dict[str, ItemState]:
 
 
 def rolled_over(store: EventStore, workflow: str, *, before_week: str) -> set[str]:
-    """Items of closed batches of earlier weeks that were still open, and are in no later batch: the next batch prefers them."""
+    """Items of closed batches of earlier weeks that were still open, and are in no later batch: the next batch prefers them.
+
+    Conflicts are not among them: they come again by themselves (`conflicts.py`).
+    """
     open_items: set[str] = set()
     for batch in _current(store, workflow):
         if batch.week >= before_week:
@@ -113,8 +116,18 @@ def rolled_over(store: EventStore, workflow: str, *, before_week: str) -> set[st
         open_items -= set(batch.item_ids)
         if batch.closed:
             states = own_states(store, batch)
-            open_items |= {key for key, state in states.items() if state.status in OPEN}
+            open_items |= {key for key, state in states.items() if state.status in OPEN and not state.answers}
     return open_items
+
+
+def conflicts_handed_out(store: EventStore, workflow: str, *, before_week: str) -> set[str]:
+    """Conflicts of earlier weeks' batches that people decided, or still have."""
+    found: set[str] = set()
+    for batch in _current(store, workflow):
+        if batch.week < before_week:
+            states = own_states(store, batch)
+            found |= {k for k, s in states.items() if s.answers and not (batch.closed and s.status in OPEN)}
+    return found
 
 
 def audits_waiting(store: EventStore, batch: str) -> list[str]:

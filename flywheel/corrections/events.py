@@ -5,7 +5,7 @@ one person on one item, whatever the code above it does. Beside the log lie draf
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,11 +97,8 @@ class EventStore:
         with self.database.write() as connection:
             if log.last_sequence(connection, item_id, batch):
                 return False
-            check(ItemState(), event)
             batches.add_member(connection, batch, item_id, place, payload["kind"], payload["source"])
-            for actor in payload["barred"]:
-                guard.bar(connection, item_id, actor, role)
-            log.insert(connection, batch, event)
+            _plant(connection, batch, event, role)
         return True
 
     def planted(self, batch: str) -> list[tuple[float, str, dict[str, Any]]]:
@@ -202,18 +199,27 @@ class EventStore:
         with self.database.write() as connection:
             _clear(connection, batch, item_id, actor)
 
-    def open_batch(self, *, week: str, workflow: str, version: str, item_ids: list[str], qa_mode: str) -> str:
+    def open_batch(
+        self, *, week: str, workflow: str, version: str, item_ids: list[str], qa_mode: str, conflicts: Mapping[str, Any] = {},  # noqa: B006
+    ) -> str:  # fmt: skip
         """Open a batch and return its id; the same version again changes nothing.
 
         Once people work on a week's batch (first claim) it is frozen: asking for another version then gives the frozen
         one's id, and what is new waits for the next batch (design.md 8.2).
+
+        Args:
+            conflicts: those of the items that start before an adjudicator, with what is planted of them (conflicts.py).
         """
         payload = {"week": week, "workflow": workflow, "version": version, "item_ids": item_ids, "qa_mode": qa_mode}
         with self.database.write() as connection:
             for batch in batches.find(connection, "workflow = ?", (workflow,)):
                 if batch.week == week and (batch.version == version or batch.frozen):
                     return batch.name
-            return batches.open_one(connection, payload, batches.now())
+            name = batches.open_one(connection, payload, batches.now())
+            for item_id, conflict in conflicts.items():
+                event = Event(item_id, "plant", "system", conflict, batches.now())
+                _plant(connection, name, event, "reviewer", "adjudicator", "auditor")
+            return name
 
     def close_batch(self, batch: str, *, attempt: int = 1, reason: str = "complete", by: str = "system") -> None:
         """Close a batch: nothing more is added to it, and `learn` may read it. Closing again with the same attempt is nothing.
@@ -242,10 +248,7 @@ class EventStore:
         return next((batch for batch in mine if batch.frozen), mine[-1] if mine else None)
 
     def erase_items(self, item_ids: list[str]) -> int:
-        """Blank the payloads of items whose person was erased, and of what was planted from them; the chain still verifies.
-
-        Returns the number of events blanked.
-        """
+        """Blank the payloads of an erased person's items and of what was planted from them; returns how many. The chain holds."""
         with self.database.write() as connection:
             blanked = log.blank(connection, item_ids)
         if item_ids:
@@ -272,6 +275,14 @@ def events_in(connection: Connection, batch: str) -> dict[str, list[Event]]:
         if kind is not None:
             events.append(Event(item_id, kind, actor, json.loads(payload), at))
     return found
+
+
+def _plant(connection: Connection, batch: str, event: Event, *roles: str) -> None:
+    check(ItemState(), event)
+    for actor in event.payload["barred"]:
+        for role in roles:
+            guard.bar(connection, event.item_id, actor, role)
+    log.insert(connection, batch, event)
 
 
 def _clear(connection: Connection, batch: str, item_id: str, actor: str) -> None:

@@ -51,9 +51,10 @@ def batch_items(lake: Lake, batch: Batch, store: EventStore | None = None) -> di
 
 
 def first_pass_items(lake: Lake, batch: Batch, store: EventStore) -> list[Item]:
-    """The items an annotator may get, planted ones among them; what was planted before the reviewers is not."""
-    reviewers = {item_id for _, item_id, payload in store.planted(batch.name) if payload["kind"] == "known_bad"}
-    return [item for item in batch_items(lake, batch, store).values() if item.item_id not in reviewers]
+    """The items an annotator may get, planted ones among them; not what starts before a reviewer or an adjudicator."""
+    others = {item_id for _, item_id, payload in store.planted(batch.name) if payload["kind"] == "known_bad"}
+    others |= {item_id for item_id, state in store.states(batch.name).items() if state.answers}
+    return [item for item in batch_items(lake, batch, store).values() if item.item_id not in others]
 
 
 def item_of(row: dict[str, Any]) -> Item:

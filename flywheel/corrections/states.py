@@ -11,6 +11,9 @@
     any open  -> quarantined   somebody saw personal data in it
     accepted, released -> withdrawn     erasure, poisoning or a changed guideline
 
+A conflict (conflicts.py) starts as disputed, with the answers people gave: its adjudicator upholds one of them, or writes another,
+which a reviewer looks at; where the reviewer returns it, it is disputed again.
+
 No actor has two roles on one item; the store enforces the same by a constraint (design.md, contract 10). Planted items (probes.py)
 go the same way, and end where they have answered what they were planted for.
 """
@@ -44,7 +47,7 @@ _ALLOWED: dict[str, tuple[tuple[str, ...], str]] = {
     "accept": (("in_review",), "reviewer"),
     "return": (("in_review",), "reviewer"),
     "dispute": (("in_review",), "reviewer"),
-    "edit": (("in_review",), "reviewer"),
+    "edit": (("in_review", "adjudicating"), "holder"),
     "start_adjudication": (("disputed",), "adjudicator"),
     "uphold": (("adjudicating",), "adjudicator"),
     "drop": (("in_review", "adjudicating"), "holder"),
@@ -78,7 +81,8 @@ class ItemState:
         reviewers: everyone who ever reviewed it, also before a reopening or an edit.
         audit: passed, failed, minor (a minor defect, reported only) or None.
         before_edit: proposal and author that a reviewer's edit replaced; they stand again when the edit fails the automatic check.
-        planted: overlap, gold or known_bad; None for the batch's own items. `barred` must not annotate (or review) it.
+        planted: overlap, gold or known_bad; None for the batch's own items. `barred` must not take it up.
+        answers: of a conflict: {by, answer_id, context_id, annotator_kind, proposal} of each that was accepted before; else empty.
     """
 
     status: str = "queued"
@@ -97,6 +101,7 @@ class ItemState:
     planted: str | None = None
     barred: tuple[str, ...] = ()
     before_edit: tuple[dict[str, Any] | None, str | None] | None = None
+    answers: tuple[dict[str, Any], ...] = ()
 
 
 def fold(events: Iterable[Event]) -> ItemState:
@@ -140,7 +145,7 @@ def _check_person(state: ItemState, event: Event, role: str) -> None:
         raise _refuse(event, f"{event.actor} reviewed or rewrote it before", "another reviewer has to look again")
     if event.kind == "accept" and event.actor == state.author:
         raise _refuse(event, f"{event.actor} wrote this correction", "another reviewer has to look at it")
-    if event.kind in ("claim", "start_review") and event.actor in state.barred:
+    if event.kind in ("claim", "start_review", "start_adjudication") and event.actor in state.barred:
         raise _refuse(event, f"the item is not for {event.actor}", "take another one")
 
 
@@ -152,6 +157,8 @@ def _check_content(state: ItemState, event: Event) -> None:
         raise _refuse(event, f"it was returned {state.returns} times already", "dispute it: an adjudicator decides")
     if event.kind in ("uphold", "drop") and state.status == "adjudicating" and not payload.get("note"):
         raise _refuse(event, "an adjudication needs a note", "say in one sentence why")
+    if event.kind in ("edit", "uphold") and state.status == "adjudicating":
+        _check_settlement(state, event)
     if event.kind in ("accept", "uphold") and proposal.get("unfixable"):
         raise _refuse(event, "there is no correction to accept", "drop it to confirm, or return it")
     if event.kind == "drop" and state.status == "in_review" and not proposal.get("unfixable"):
@@ -167,6 +174,19 @@ def _check_content(state: ItemState, event: Event) -> None:
         raise _refuse(event, "a withdrawal needs its reason", f"use one of: {', '.join(WITHDRAWALS)}")
     if event.kind == "plant" and (state != ItemState() or payload.get("kind") not in _PLANTED):
         raise _refuse(event, "it cannot be planted", f"plant an unused id as one of: {', '.join(_PLANTED)}")
+
+
+def _check_settlement(state: ItemState, event: Event) -> None:
+    """What an adjudicator may say beside no: uphold what is disputed, or, of a conflict, one of its answers or another one."""
+    if event.kind == "edit" and not state.answers:
+        raise _refuse(event, "an adjudicator decides, and writes nothing", "uphold the correction, or drop the item")
+    index = state.answers[0]["proposal"]["first_bad_message_index"] if state.answers else None
+    if event.kind == "edit" and event.payload.get("first_bad_message_index") != index:
+        raise _refuse(event, "that is another step than the answers differ in", f"correct message {index}")
+    chosen = event.payload.get("chosen")
+    known = isinstance(chosen, int) and 0 <= chosen < len(state.answers)
+    if event.kind == "uphold" and not known and (chosen is not None or state.proposal is None):
+        raise _refuse(event, "it does not say which answer is right", f"name one of the {len(state.answers)}")
 
 
 def apply(state: ItemState, event: Event) -> ItemState:
@@ -194,12 +214,16 @@ def apply(state: ItemState, event: Event) -> ItemState:
         case "return" | "dispute" if state.planted == "known_bad":
             return replace(state, status="dropped")
         case "return":
-            back = replace(state, status="claimed", returns=state.returns + 1, reviewer=None)
+            writer = "disputed" if state.answers else "claimed"
+            back = replace(state, status=writer, returns=state.returns + 1, reviewer=None)
             return replace(back, reviewers=tuple(name for name in state.reviewers if name != state.reviewer))
         case "dispute":
             return replace(state, status="disputed")
         case "start_adjudication":
-            return replace(state, status="adjudicating", adjudicator=actor)
+            kind = payload.get("annotator_kind", state.annotator_kind)
+            return replace(state, status="adjudicating", adjudicator=actor, annotator_kind=kind)
+        case "uphold" if payload.get("chosen") is not None:
+            return _settled(state, state.answers[payload["chosen"]], event)
         case "accept" | "uphold":
             return replace(state, status="accepted", accepted_at=event.at)
         case "drop":
@@ -215,6 +239,13 @@ def apply(state: ItemState, event: Event) -> ItemState:
 _LAST = {"release": "released", "report_privacy": "quarantined", "withdraw": "withdrawn"}
 
 
+def _settled(state: ItemState, answer: dict[str, Any], event: Event) -> ItemState:
+    by = answer["by"] if answer["by"] != event.actor else None  # of two people, one may have to judge their own answer
+    kind = state.annotator_kind if state.annotator_kind == "simulated" else answer["annotator_kind"]
+    given = replace(state, proposal=answer["proposal"], author=answer["by"], annotator=by, annotator_kind=kind)
+    return replace(given, status="accepted", accepted_at=event.at)
+
+
 def _given_back(state: ItemState) -> ItemState:
     if state.status == "claimed":
         return replace(state, status="queued", annotator=None)
@@ -225,6 +256,8 @@ def _given_back(state: ItemState) -> ItemState:
 
 def _checked(state: ItemState, problems: bool) -> ItemState:
     edited, settled = state.before_edit, replace(state, before_edit=None)
+    if problems and edited and state.author == state.adjudicator:
+        return replace(settled, status="adjudicating", proposal=edited[0], author=edited[1])
     if problems and edited:
         return replace(settled, status="in_review", reviewer=state.author, proposal=edited[0], author=edited[1])
     if problems:
@@ -243,11 +276,12 @@ def _audited(state: ItemState, event: Event) -> ItemState:
     return replace(state, status="dropped", auditor=event.actor, audit="failed", defect=defect or "major")
 
 
-# What a planted item starts as: in the queue, or straight before the reviewers with a spoiled correction.
+# What a planted item starts as. A conflict measures nobody: it is one of the batch's own.
 _PLANTED = {
     "overlap": lambda state, _: state,
     "gold": lambda state, _: state,
     "known_bad": lambda state, payload: replace(state, status="auto_checked", proposal=payload["proposal"]),
+    "conflict": lambda state, told: replace(state, status="disputed", answers=tuple(told["answers"]), planted=None),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from flywheel.benchmark.leaks import Leak, Registry, find_leaks, leaks_in, read_registry, refuse_leaks, row_candidate
-from flywheel.datasets.conflicts import conflicts
+from flywheel.datasets.conflicts import conflicts, settlements
 from flywheel.datasets.mix import Mix, Row, select
 from flywheel.datasets.poisoning import Suspicion, suspicions
 from flywheel.datasets.preference import preference_rows
@@ -26,7 +26,7 @@ _PAYLOAD = ("tools", "tools_sha256", "messages", "target", "rejected", "pair", "
             "elided_messages", "verified_by", "annotator_kind", "qa_mode")  # fmt: skip
 _SFT = [name for name in TABLES["sft_dataset"].polars_schema() if name not in ("week", "workflow", "from_week")]
 # Listed row by row, because somebody may want to act on them; budget and repeats are counted only.
-_LISTED = {"benchmark", "held_out", "conflict", "too_long", "tool_gone", "invalid_today", "withdrawn", "cap_principal", "cap_tenant",
+_LISTED = {"benchmark", "held_out", "conflict", "overruled", "too_long", "tool_gone", "invalid_today", "withdrawn", "cap_principal", "cap_tenant",
            "cap_near_duplicate_group", "cap_template"}  # fmt: skip
 
 
@@ -71,8 +71,12 @@ def build(shop: Workshop, week: str) -> Build:
         return find_leaks(registry, [row_candidate(whole[row["row_id"]]) for row in chosen])
 
     mix = select(
-        rows, leaks_of, settings, week=week, withdrawn=withdrawn_sources(lake, workflow), held_out=frozenset(held_out)
-    )
+        rows, leaks_of, settings, week=week, withdrawn=withdrawn_sources(lake, workflow), held_out=frozenset(held_out),
+        settled=settlements(lake, workflow, week),
+    )  # fmt: skip
+    if settings.replay and shop.replay is None:
+        mix.notes.append("no replay, so nothing holds the base model's other skills: sample it once with "
+                         f"`flywheel dataset replay --workflow {workflow}`")  # fmt: skip
     if not any(row["week"] == week for row in rows):
         mix.notes.append("this week brought nothing new: the dataset of the weeks before is carried forward")
     kept = [whole[row["row_id"]] for row in mix.kept]

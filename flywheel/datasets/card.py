@@ -20,6 +20,7 @@ from flywheel.statistics.paired import rate
 _MEANS = {
     "repeated": "the same request, context and answer stand in the mix already",
     "conflict": "people answered the same context differently",
+    "overruled": "an adjudicator chose another answer to the same context",
     "benchmark": "near a case that judges the model",
     "held_out": "near a row of the held-out split",
     "too_long": "does not fit, and the context policy does not make it fit",
@@ -44,7 +45,7 @@ def card(shop: Workshop, made: Build, week: str) -> str:
         "## Quality of the corrections", _quality(shop, made, week),
         "## Kinds of failure repaired", _buckets(made),
         "## Lengths", _lengths(made),
-        "## Conflicts", sentence(made.conflicts) + ".",
+        "## Conflicts", sentence(made.conflicts, shop.lake.read_weeks("conflict_decisions", workflow=shop.pack.name, until=week)) + ".",
         "## Withdrawals", _withdrawals(shop),
         "## Known gaps", _gaps(shop, made),
         "## Hashes", _hashes(made),

@@ -36,12 +36,13 @@ def _row(line: str, where: str, file: str) -> dict[str, Any]:
     if value["annotator"] == value["reviewer"] and value["qa_mode"] != "solo":
         raise FlywheelError(f"{value['annotator']} both wrote and accepted it", where=where,
                             remedy="have another person accept it, or say qa_mode solo")  # fmt: skip
-    for message in value["messages"]:
+    for message in value["messages"][value.get("trains_from", 0) :]:
         for call in message.get("tool_calls") or []:
             problems = check_call(value["tools"], call["function"]["name"], call["function"]["arguments"])
             if problems:
                 raise FlywheelError(f"call of {call['function']['name']}: {problems[0].message}", where=where,
                                     remedy="a demonstration must be schema-valid: correct the call")  # fmt: skip
+    teacher = value.get("teacher")
     return {
         "demonstration_id": sha256_of([value["tools"], value["messages"]])[:16],
         "conversation_id": value["conversation_id"],
@@ -52,4 +53,7 @@ def _row(line: str, where: str, file: str) -> dict[str, Any]:
         "reviewer": value["reviewer"],
         "qa_mode": value["qa_mode"],
         "source_file": file,
+        "source": value.get("source", "person"),
+        "teacher": canonical_json(teacher) if teacher else None,
+        "trains_from": value.get("trains_from", 0),
     }

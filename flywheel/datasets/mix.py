@@ -1,6 +1,6 @@
 """The week's supervised mix: which candidate steps train, and why each of the others does not.
 
-candidates -> withdrawn, kept out -> repeats -> conflicts -> caps and budget, newest first and cluster by cluster -> leaks -> rows
+candidates -> withdrawn, kept out -> repeats -> conflicts, settled and open -> caps and budget, newest first and cluster by cluster -> leaks -> rows
 
 Every step that is left out is counted under its reason; `read = kept + left out` holds. The order of the candidates never matters.
 """
@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from flywheel.benchmark.leaks import Leak
-from flywheel.datasets.conflicts import contested
+from flywheel.datasets.conflicts import Settlement, contested, overruled
 from flywheel.datasets.ration import Ration
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.workflows.pack import Datasets
@@ -45,7 +46,7 @@ class Mix(NamedTuple):
 
 def select(
     candidates: Sequence[Row], find_leaks: FindLeaks, settings: Datasets, *, week: str, withdrawn: Mapping[str, set[str]] | None = None,
-    held_out: frozenset[str] = frozenset(),
+    held_out: frozenset[str] = frozenset(), settled: Mapping[str, Settlement] | None = None,
 ) -> Mix:  # fmt: skip
     """Choose the week's rows.
 
@@ -54,18 +55,25 @@ def select(
         find_leaks: the leaks among some candidates, by row_id.
         withdrawn: column -> values that may not train any more.
         held_out: row ids of the held-out split: a leak to one of them counts as `held_out`.
+        settled: context_id -> what an adjudicator decided about its different answers.
     """
     left_out: list[tuple[Row, str, str]] = []
     ordered = sorted(candidates, key=_newest_first)
     able = list(_able(ordered, withdrawn or {}, left_out))
-    once = list(_once(able, left_out))
+    lost = overruled(able, settled or {})
+    standing = [row for row in able if (row["context_id"], row["answer_id"]) not in lost]
+    left_out += [
+        (row, "overruled", f"settled by correction {lost[key]}")
+        for row in able if (key := (row["context_id"], row["answer_id"])) in lost
+    ]  # fmt: skip
+    once = list(_once(standing, left_out))
     contradicted = contested(once)
     left_out += [
         (row, "conflict", "answered differently elsewhere") for row in once if row["context_id"] in contradicted
     ]
-    settled = [row for row in once if row["context_id"] not in contradicted]
-    ration = Ration(settled, settings)
-    kept = _rationed(_ranked(settled, settings, week), ration, find_leaks, held_out, left_out)
+    agreed = [row for row in once if row["context_id"] not in contradicted]
+    ration = Ration(agreed, settings)
+    kept = _rationed(_ranked(agreed, settings, week), ration, find_leaks, held_out, left_out)
     before, after = (Counter(row["source"] for row in rows) for rows in (candidates, kept))
     counts = {source: [before[source], after[source]] for source in _SOURCES}
     return Mix(sorted(kept, key=lambda row: row["row_id"]), left_out, counts, ration.notes)
@@ -86,7 +94,7 @@ def _able(
     rows: Sequence[Row], withdrawn: Mapping[str, set[str]], left_out: list[tuple[Row, str, str]]
 ) -> Iterator[Row]:
     for row in rows:
-        column = next((name for name, values in withdrawn.items() if row[name] in values), None)
+        column = next((name for name in withdrawn if row[name] in withdrawn[name]), None) if withdrawn else None
         if column is not None:
             left_out.append((row, "withdrawn", f"{column} {row[column]}"))
         elif row["kept_out"]:
@@ -102,10 +110,10 @@ def _once(rows: Sequence[Row], left_out: list[tuple[Row, str, str]]) -> Iterator
     """
     seen: dict[Any, str] = {}
     for row in rows:
-        marks = (row["row_id"], (row["near_duplicate_group"], row["shape_id"]))
-        earlier = next((seen[mark] for mark in marks if mark in seen), None)
+        same, alike = row["row_id"], (row["near_duplicate_group"], row["shape_id"])
+        earlier = seen.get(same) or seen.get(alike)
         if earlier is None:
-            seen.update(dict.fromkeys(marks, row["row_id"]))
+            seen[same] = seen[alike] = same
             yield row
         else:
             left_out.append((row, "repeated", f"row {earlier}"))
@@ -116,26 +124,27 @@ def _ranked(rows: Sequence[Row], settings: Datasets, week: str) -> list[list[Row
 
     The place inside its cluster is weighed by age: after one half-life a correction counts like one twice as far down.
     """
-    units: dict[tuple[str, str], list[Row]] = {}
+    whole: dict[tuple[str, str], list[Row]] = {}
+    units = [[row] for row in rows if row["remedy"] != "trajectory"]
     for row in rows:
-        whole = row["source_id"] if row["remedy"] == "trajectory" else row["row_id"]
-        units.setdefault((row["source"], whole), []).append(row)
+        if row["remedy"] == "trajectory":
+            whole.setdefault((row["source"], row["source_id"]), []).append(row)
     today = _day(week)
+    ages = {one: max(0, today - _day(one)) // 7 for one in {row["week"] for row in rows}} | {BEFORE_ALL_WEEKS: 0}
     clusters: dict[Any, list[tuple[int, str, list[Row]]]] = {}
-    for unit in units.values():
+    for unit in (*units, *whole.values()):
         first = unit[0]
-        dated = first["week"] if first["week"] != BEFORE_ALL_WEEKS else week
-        age = max(0, today - _day(dated)) // 7
+        age = ages[first["week"]]
         spread = first["row_id"]  # a hash: as good as a draw, and the same in every build
         clusters.setdefault((first["source"], first["failure_cluster"] or first["tool"]), []).append(
             (age, spread, unit)
         )
     ranked: list[tuple[int, float, str, list[Row]]] = []
     for (source, _), members in clusters.items():
-        for place, (age, spread, unit) in enumerate(sorted(members, key=lambda member: member[:2]), 1):
+        for place, (age, spread, unit) in enumerate(sorted(members, key=itemgetter(0, 1)), 1):
             weight = 2.0 ** min(64.0, age / settings.half_life_weeks)
             ranked.append((_SOURCES.index(source), place * weight, spread, unit))
-    return [unit for *_, unit in sorted(ranked, key=lambda entry: entry[:3])]
+    return [unit for *_, unit in sorted(ranked, key=itemgetter(0, 1, 2))]
 
 
 def _rationed(

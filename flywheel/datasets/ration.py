@@ -37,10 +37,6 @@ class Ration:
             self.per_person = max(_ITEMS_A_PERSON, int(self.caps.principal * len(corrections)))
         elif self.caps.principal is not None and people:
             self.notes.append(f"cap per principal is off: {len(people)} people, {_PEOPLE_NEEDED} are needed")
-        if not any(row["source"] == "replay" for row in rows) and settings.replay:
-            self.notes.append(
-                "no replay: the pack has no replay/*.jsonl, so nothing holds the base model's other skills"
-            )
 
     def refuses(self, unit: Sequence[Row]) -> str | None:
         """Why a unit may not be taken now: budget, cap_... or tool_is_corrected; None when it may."""

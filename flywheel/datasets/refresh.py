@@ -12,7 +12,7 @@ import polars as pl
 
 from flywheel.chat.render import Renderer
 from flywheel.datasets.candidates import Rules, candidate_row
-from flywheel.datasets.replay import read_replay
+from flywheel.datasets.replay import ReplaySet, read_replay
 from flywheel.datasets.steps import Step, steps_of_correction, steps_of_demonstration, user_text
 from flywheel.datasets.verified import verified_steps
 from flywheel.lake import TABLES, Lake
@@ -28,13 +28,14 @@ _CACHES = ("training_steps", "near_duplicate_texts")
 
 
 class Workshop(NamedTuple):
-    """Where candidates are made: the lake, the pack, its renderer, and the hash of the base model behind it."""
+    """Where candidates are made: the lake, the pack, its renderer, the hash of the base model behind it, and what that replays."""
 
     lake: Lake
     pack: Pack
     renderer: Renderer
     base_sha256: str
     run_id: str = ""
+    replay: ReplaySet | None = None
 
 
 def rules_of(pack: Pack) -> Rules:
@@ -55,9 +56,9 @@ def refresh(shop: Workshop, until: str) -> list[str]:
     known = {(row["table_name"], row["week"]): row for row in written.iter_rows(named=True)}
     weeks = sorted({week for (table, week) in known if table == "corrected_traces" and week <= until})
     anew: list[str] = []
-    chain = TEXTS_VERSION
+    chain, decisive = TEXTS_VERSION, _decisive(shop)
     for week in (BEFORE_ALL_WEEKS, *weeks):
-        sources = _fingerprint(shop, week, known)
+        sources = _fingerprint(shop, week, known, decisive)
         own = known.get(("training_steps", week))
         texts = known.get(("near_duplicate_texts", week))
         chain = sha256_of([chain, sources])
@@ -77,19 +78,23 @@ def refresh(shop: Workshop, until: str) -> list[str]:
     return anew
 
 
-def _fingerprint(shop: Workshop, week: str, known: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
-    """Hash of everything that decides a week's candidates."""
+def _decisive(shop: Workshop) -> str:
+    """Hash of what decides the candidates of every week: versions, base model, template and the pack's rules."""
     rules = rules_of(shop.pack)._asdict()
-    decisive: list[Any] = [STEPS_VERSION, MINHASH_VERSION, shop.base_sha256, shop.renderer.template_sha256, rules]
+    return sha256_of([STEPS_VERSION, MINHASH_VERSION, shop.base_sha256, shop.renderer.template_sha256, rules])
+
+
+def _fingerprint(shop: Workshop, week: str, known: Mapping[tuple[str, str], Mapping[str, Any]], decisive: str) -> str:
+    """Hash of everything that decides a week's candidates."""
     if week == BEFORE_ALL_WEEKS:
         shown = known.get(("demonstrations", "-"))
-        replay = [step.source_id for step in read_replay(shop.pack.folder / "replay")]
-        return sha256_of([*decisive, shown["content_sha256"] if shown else "", replay])
+        replay = [step.source_id for step in read_replay(shop.replay)]
+        return sha256_of([decisive, shown["content_sha256"] if shown else "", replay])
     verifiers = shop.pack.settings.verifiers
     tables = _SOURCES if verifiers else ("corrected_traces",)
     return sha256_of(
         [
-            *decisive,
+            decisive,
             list(verifiers),
             [known[table, week]["content_sha256"] for table in tables if (table, week) in known],
         ]
@@ -101,7 +106,7 @@ def _steps(shop: Workshop, week: str) -> list[Step]:
     if week == BEFORE_ALL_WEEKS:
         shown = lake.read_weeks("demonstrations", workflow=workflow)
         steps = [step for row in shown.iter_rows(named=True) for step in steps_of_demonstration(row)]
-        return steps + read_replay(shop.pack.folder / "replay")
+        return steps + read_replay(shop.replay)
     corrections = lake.read_partition("corrected_traces", workflow=workflow, week=week)
     ids = corrections["trace_id"].drop_nulls().to_list()
     runs = lake.read_columns("production_traces", ("trace_id", "tenant_id", "source_file"), workflow=workflow,

@@ -63,7 +63,7 @@ def steps_of_correction(row: Mapping[str, Any], run: Mapping[str, Any] | None = 
             "correction", row["correction_id"], row["week"], row["conversation_id"], row["failure_cluster"], index, tools,
             messages[:index], messages[index], row["verified_by"], row["annotator_kind"], row["qa_mode"], row.get("bucket"),
             row.get("trace_id"), row.get("principal_ref"), (run or {}).get("tenant_id"), row.get("batch_version"),
-            row.get("annotator"), (run or {}).get("source_file"),
+            row.get("annotator") or row.get("editor"), (run or {}).get("source_file"),
             json.loads(row["rejected_message"]) if index == row["first_bad_message_index"] else None,
         )
         for index in json.loads(row["trainable_indices"])
@@ -71,16 +71,17 @@ def steps_of_correction(row: Mapping[str, Any], run: Mapping[str, Any] | None = 
 
 
 def steps_of_demonstration(row: Mapping[str, Any]) -> list[Step]:
-    """One step per assistant message of a `demonstrations` row."""
+    """One step per assistant message that a `demonstrations` row shows: what was given before stays history."""
     messages, tools = json.loads(row["messages"]), json.loads(row["tools"])
+    verified_by = row["reviewer"] if row["qa_mode"] == "verifier" else f"qa_{row['qa_mode']}"
     return [
         Step(
             "demonstration", row["demonstration_id"], None, row["conversation_id"], None, index, tools, messages[:index], message,
-            f"qa_{row['qa_mode']}", row["annotator_kind"], row["qa_mode"], annotator=row.get("annotator"),
+            verified_by, row["annotator_kind"], row["qa_mode"], annotator=row.get("annotator"),
             source_file=row.get("source_file"),
         )
         for index, message in enumerate(messages)
-        if message["role"] == "assistant"
+        if message["role"] == "assistant" and index >= (row.get("trains_from") or 0)
     ]  # fmt: skip
 
 

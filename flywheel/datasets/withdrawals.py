@@ -3,10 +3,12 @@
 A withdrawal is a row, never an edit: the next build of any week leaves the source out, and is otherwise the build it was.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import polars as pl
+from deltalake.exceptions import DeltaError
 
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
@@ -17,11 +19,12 @@ KINDS = ("principal_ref", "batch_version", "trace_id", "source_id", "annotator",
 
 
 class Tainted(NamedTuple):
-    """A checkpoint that trained on what was withdrawn, on how many of its rows, and whether it serves."""
+    """A checkpoint that trained on what was withdrawn, on how many of its rows, how it was judged, and whether it serves."""
 
     week: str
     adapter_id: str
     rows: int
+    verdict: str
     serving: bool
 
 
@@ -51,16 +54,37 @@ def withdrawn_sources(lake: Lake, workflow: str) -> dict[str, set[str]]:
 
 
 def tainted(lake: Lake, workflow: str, kind: str, value: str) -> list[Tainted]:
-    """Checkpoints of weeks whose datasets, as they lie in the lake, hold rows of the source, oldest first."""
-    steps = lake.read_columns("training_steps", ("source_id",), workflow=workflow, where=pl.col(kind) == value)
-    sources = pl.col("source_id").is_in(steps["source_id"].unique().to_list())
-    log = lake.read_weeks("promotion_log", workflow=workflow).sort("week")
+    """Checkpoints that trained on rows of the source, oldest first: by the version of the dataset that each of them read."""
+    sources = _sources(lake, workflow, kind, value)
+    log = lake.read_weeks("promotion_log", workflow=workflow).sort("week", "decided_at")
     serving = log["served_adapter_id"][-1] if log.height else ""
-    rows = lake.read_columns("sft_dataset", ("week", "source_id"), workflow=workflow, where=sources)
-    checkpoints = dict(lake.read_columns("checkpoint", ("week", "adapter_id"), workflow=workflow).rows())
-    counts = dict(rows.group_by("week").len().rows())
-    return [
-        Tainted(week, checkpoints[week], counts[week], checkpoints[week] == serving)
-        for week in sorted(counts)
-        if week in checkpoints
-    ]
+    judged = lake.read_columns("promotion", ("candidate_adapter_id", "verdict"), workflow=workflow)
+    verdicts = dict(judged.select("candidate_adapter_id", "verdict").rows())
+    found = []
+    for week, adapter in sorted(lake.read_columns("checkpoint", ("week", "adapter_id"), workflow=workflow).rows()):
+        rows = int(_trained_on(lake, workflow, week).is_in(list(sources)).sum())
+        if rows:
+            found.append(Tainted(week, adapter, rows, verdicts.get(adapter, "not judged"), adapter == serving))
+    return found
+
+
+def weeks_to_rebuild(lake: Lake, workflow: str, kind: str, value: str) -> list[str]:
+    """Weeks whose datasets, as they lie in the lake, hold rows of the source, oldest first."""
+    among = pl.col("source_id").is_in(list(_sources(lake, workflow, kind, value)))
+    held = lake.read_columns("sft_dataset", ("week", "source_id"), workflow=workflow, where=among)
+    return sorted(set(held["week"]))
+
+
+def _sources(lake: Lake, workflow: str, kind: str, value: str) -> set[str]:
+    steps = lake.read_columns("training_steps", ("source_id",), workflow=workflow, where=pl.col(kind) == value)
+    return set(steps["source_id"])
+
+
+def _trained_on(lake: Lake, workflow: str, week: str) -> pl.Series:
+    """Source ids of the dataset that a week's checkpoint read; of today's where that version is gone (an erasure outranks it)."""
+    written = lake.lineage("checkpoint", workflow=workflow, week=week)
+    version = json.loads(written.inputs).get(f"sft_dataset/{week}") if written else None
+    try:
+        return lake.read_partition("sft_dataset", workflow=workflow, week=week, version=version)["source_id"]
+    except (DeltaError, OSError, pl.exceptions.PolarsError):
+        return lake.read_partition("sft_dataset", workflow=workflow, week=week)["source_id"]

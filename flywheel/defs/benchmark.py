@@ -53,13 +53,13 @@ def four_categories_are_covered(context: dg.AssetCheckExecutionContext, house: H
                   severity=dg.AssetCheckSeverity.WARN)  # fmt: skip
 
 
-@dg.asset(partitions_def=workflows, code_version="1", **asset_options("demonstrations", "benchmark"))
+@dg.asset(partitions_def=workflows, code_version="2", **asset_options("demonstrations", "benchmark"))
 def demonstrations(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """Runs of the workflow done right by a person or teacher and accepted under the QA mode; they may train.
 
     Grain: one run, read from the pack's `demonstrations/*.jsonl`. A pack without that folder has none.
     """
-    stage = Stage.begin(context, house, "demonstrations", "1")
+    stage = Stage.begin(context, house, "demonstrations", "2")
     pack = house.pack(stage.workflow)
     rows = read_demonstrations(pack.folder / "demonstrations")
     settings = {"content": sorted(row["demonstration_id"] for row in rows)}

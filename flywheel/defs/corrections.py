@@ -1,12 +1,14 @@
 """Stages 3 and 4: `correction_batch` goes out to people, `corrected_traces` comes back from them."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from flywheel.corrections.closing import rolled_over
+from flywheel.corrections.closing import conflicts_handed_out, own_states, rolled_over
+from flywheel.corrections.conflicts import conflicts_of, decision_rows
 from flywheel.corrections.effort import effort_rows, effort_table, item_rows, totals, work_of
 from flywheel.corrections.events import EventStore
 from flywheel.corrections.probes import material_of, plant
@@ -16,7 +18,7 @@ from flywheel.corrections.verdict import Figure, require
 from flywheel.defs.metadata import asset_options, markdown_table
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
-from flywheel.failures.selection import select
+from flywheel.failures.selection import numbered, select
 from flywheel.lake.content import content_sha256
 from flywheel.partitions import week_before, week_by_workflow
 from flywheel.toolcalls.schema_check import check_call
@@ -38,10 +40,15 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
     earlier = stage.lake.read_weeks("correction_batch", workflow=stage.workflow, until=before)
     carried = _carried_over(stage, store, earlier)
     failures, traces = _candidates(stage, carried)
+    conflicts, waiting = conflicts_of(
+        stage.lake, stage.workflow, before=stage.weekly, most=pack.settings.batch.max_conflicts, qa_mode=pack.settings.qa_mode,
+        handed_out=conflicts_handed_out(store, stage.workflow, before_week=stage.weekly),
+    )  # fmt: skip
     settings = {
         **pack.settings.batch.model_dump(),
         "quality": pack.settings.quality.model_dump(),
         "carried_over": sorted(carried),
+        "conflicts": [conflict.row["item_id"] for conflict in conflicts],
     }
     batch = store.batch_of(stage.weekly, stage.workflow)
     written = stage.lake.lineage("correction_batch", workflow=stage.workflow, week=stage.week)
@@ -60,20 +67,23 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         earlier=earlier.filter(~pl.col("trace_id").is_in(sorted(carried))), known_clusters=set(known["failure_cluster"]),
         settings=pack.settings.batch, week=stage.weekly, carried_over=carried,
     )  # fmt: skip
+    items, version = numbered([*picked.items, *(conflict.row for conflict in conflicts)])
     columns = ("position", "failure_cluster", "severity", "picked_because", "priority")
-    preview = [{name: item[name] for name in columns} for item in picked.items]
+    preview = [{name: item[name] for name in columns} for item in items]
     name = store.open_batch(
-        week=stage.weekly, workflow=stage.workflow, version=picked.version,
-        item_ids=[item["item_id"] for item in picked.items], qa_mode=pack.settings.qa_mode,
+        week=stage.weekly, workflow=stage.workflow, version=version, item_ids=[item["item_id"] for item in items],
+        qa_mode=pack.settings.qa_mode, conflicts={conflict.row["item_id"]: conflict.payload for conflict in conflicts},
     )  # fmt: skip
     facts = {
-        "items": len(picked.items),
+        "items": len(items),
+        "conflicts_for_adjudication": len(conflicts),
+        "conflicts_waiting": waiting,
         "failures": failures.height,
         "carried_over": sum(item["trace_id"] in carried for item in picked.items),
         **{f"passed_over_{k}": v for k, v in picked.passed_over.items()},
-        **_plant(stage, store, name, picked.items, pack.settings.quality, earlier),
+        **_plant(stage, store, name, items[: len(picked.items)], pack.settings.quality, earlier),
     }
-    return stage.write(picked.items, settings, preview=preview, metadata=facts)
+    return stage.write(items, settings, preview=preview, metadata=facts)
 
 
 def _carried_over(stage: Stage, store: EventStore, earlier: pl.DataFrame) -> set[str]:
@@ -88,6 +98,8 @@ def _plant(
     """Plant what measures the people's work; how many in all, not which: the UI is open to them too."""
     before = week_before(stage.weekly)
     corrected = stage.lake.read_weeks("corrected_traces", workflow=stage.workflow, until=before)
+    settled = stage.lake.read_weeks("conflict_decisions", workflow=stage.workflow, until=before)
+    corrected = corrected.join(settled.select("item_id"), on="item_id", how="anti")  # they show no first wrong step
     last = store.batch_of(before, stage.workflow)
     planted = plant(
         store, batch, items, material_of(corrected, earlier), quality, last_batch=last.name if last else None
@@ -150,15 +162,18 @@ def corrected_traces(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         {key: row[key] for key in ("failure_cluster", "annotator", "reviewer", "adjudicator", "returns")}
         for row in rows
     ]
+    decided = decision_rows(own_states(store, batch), rows)
     facts = {
         "batch_version": batch.version,
         "qa_mode": batch.qa_mode,
         "closed_because": batch.closed_because,
         **{f"items_{k}": v for k, v in summary(store, batch).items()},
+        **{f"conflicts_{k}": v for k, v in sorted(Counter(row["decision"] for row in decided).items())},
         "quality": markdown_table([_figure(figure) for figure in figures]),
         "effort": markdown_table(effort_table(effort)),
     }
-    also = {"correction_quality": [_quality_row(figure) for figure in figures], "correction_effort": effort}
+    also = {"correction_quality": [_quality_row(figure) for figure in figures], "correction_effort": effort,
+            "conflict_decisions": decided}  # fmt: skip
     return stage.write(rows, settings, preview=preview, metadata=facts, also=also)
 
 

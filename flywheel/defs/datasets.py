@@ -18,6 +18,7 @@ from flywheel.datasets.card import card
 from flywheel.datasets.conflicts import sentence
 from flywheel.datasets.poisoning import refuse_suspicious
 from flywheel.datasets.refresh import Workshop
+from flywheel.datasets.replay import find_replay, prompts_of
 from flywheel.defs.metadata import asset_options, column_lineage
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage, partition_of, passed
@@ -65,7 +66,9 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
     pack = house.pack(sft.workflow)
     refuse_without_benchmark(pack.folder, pack.tools)
     base = house.base_model(pack)
-    shop = Workshop(sft.lake, pack, house.renderer(pack), base.sha256, context.run_id)
+    renderer = house.renderer(pack)
+    replay = find_replay(house.settings().replay(), base.sha256, renderer.template_sha256, prompts_of(pack))
+    shop = Workshop(sft.lake, pack, renderer, base.sha256, context.run_id, replay)
     settings = _inputs(sft, shop)
     preference.versions, preference.contents = sft.versions, sft.contents
     unchanged = [stage.unchanged(settings) for stage in (sft, preference)]
@@ -77,13 +80,16 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
         )
         return
     made = build(shop, sft.weekly)
-    context.log.info(sentence(made.conflicts))
+    conflicts = sentence(
+        made.conflicts, sft.lake.read_weeks("conflict_decisions", workflow=sft.workflow, until=sft.week)
+    )
+    context.log.info(conflicts)
     released = sft.lake.read_weeks("dataset_releases", workflow=sft.workflow).filter(released_week=sft.week)
     refuse_suspicious(made.suspicions, released["token"], workflow=sft.workflow, week=sft.weekly)
     shown = [{key: row[key] for key in ("source", "failure_cluster", "prompt_tokens", "target")} for row in made.sft]
     shown_pairs = [{key: row[key] for key in ("failure_cluster", "chosen", "rejected")} for row in made.pairs]
     also = {"dataset_conflicts": made.conflicts, "dataset_left_out": made.left_out}
-    facts = {**_facts(made), "card": dg.MetadataValue.md(card(shop, made, sft.weekly))}
+    facts = {**_facts(made), "conflicts": conflicts, "card": dg.MetadataValue.md(card(shop, made, sft.weekly))}
     yield sft.write(
         made.sft,
         settings,
@@ -100,19 +106,19 @@ def _inputs(stage: Stage, shop: Workshop) -> dict[str, Any]:
     """Note every input of a build; returns the settings that decide it."""
     pack = shop.pack
     stage.note_weeks("corrected_traces")
+    stage.note_weeks("conflict_decisions")
     if pack.settings.verifiers:
         stage.note_weeks("production_traces")
     for table in ("demonstrations", "dataset_withdrawals", "dataset_releases"):
         stage.read_or_empty(table, by_workflow=True)
     stage.read("benchmark", by_workflow=True)
-    replay = [(file.name, file.stat().st_size) for file in sorted((pack.folder / "replay").glob("*.jsonl"))]
     return {
         **pack.settings.datasets.model_dump(),
         "verifiers": list(pack.settings.verifiers),
         "max_prompt_tokens": pack.settings.training.max_prompt_tokens,
         "model": shop.base_sha256,
         "tools": pack.tools_sha256,
-        "replay": replay,
+        "replay_set": shop.replay.manifest["answers_sha256"] if shop.replay else "none",
     }
 
 
@@ -122,7 +128,6 @@ def _facts(made: Build) -> dict[str, Any]:
         "steps_read": sum(before for before, _ in counts.values()),
         **{f"left_out_{reason}": count for reason, count in made.mix.reasons().items()},
         **{f"from_{source}": f"{after} of {before}" for source, (before, after) in counts.items()},
-        "conflicts": sentence(made.conflicts),
         "held_out_rows": made.held_out,
         "weeks_computed": ", ".join(made.computed) or "none",
         "notes": "; ".join(made.mix.notes) or "none",

@@ -18,7 +18,7 @@ import polars as pl
 from flywheel.corrections.events import EventStore
 from flywheel.corrections.lots import close_lot, lot_of, settle_lot
 from flywheel.corrections.proposal import Proposal, auto_check
-from flywheel.corrections.states import Event
+from flywheel.corrections.states import Event, ItemState
 from flywheel.demo.conversation import acceptable, correct_run
 from flywheel.demo.protocol import Goal, Simulation
 from flywheel.workflows.pack import Pack
@@ -73,6 +73,8 @@ class ExpertDesk:
                 self._work(item, number)
             elif state.planted == "known_bad" and state.status == "auto_checked":
                 self._review_seed(item, number)
+            elif state.answers and state.status == "disputed":
+                self._settle(item, state)
         self._audit(rows)
         self.store.close_batch(self.batch, reason="complete", by="simulated-lead")
         return dict(self.counts)
@@ -125,6 +127,24 @@ class ExpertDesk:
         self._event(item, "start_review", reviewer)
         self._event(item, "return" if noticed else "accept", reviewer, effort=self._effort(20))
         self.counts["known_bad_caught" if noticed else "known_bad_missed"] += 1
+
+    def _settle(self, item: dict[str, Any], state: ItemState) -> None:
+        """A conflict: the first answer that is right, or none of them."""
+        goal = self.goals.get(item["trace_id"])
+        if goal is None:
+            self.counts["left_alone"] += 1
+            return
+        steps = [answer["proposal"]["messages"] for answer in state.answers]
+        right = self.simulation.solve(goal, steps[0][: item["message_index"]])
+        chosen = next((n for n, messages in enumerate(steps) if acceptable(right, messages[-1])), None)
+        self._event(item, "start_adjudication", ADJUDICATOR, annotator_kind="simulated")
+        if chosen is None:
+            self._event(
+                item, "drop", ADJUDICATOR, note="none of the answers meets the guidelines", effort=self._effort(40)
+            )
+        else:
+            self._event(item, "uphold", ADJUDICATOR, chosen=chosen, note="guideline 3", effort=self._effort(40))
+        self.counts["conflicts_settled" if chosen is not None else "conflicts_dropped"] += 1
 
     def _effort(self, seconds: float) -> dict[str, int]:
         active = seconds * self.rng.uniform(0.5, 2)

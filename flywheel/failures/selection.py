@@ -8,7 +8,7 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -23,10 +23,9 @@ _TENANT_SHARE = 0.5
 
 
 class Selection(NamedTuple):
-    """CORRECTION_BATCH rows without partition columns, their version, and how many were passed over by which cap."""
+    """CORRECTION_BATCH rows without partition columns, and how many were passed over by which cap."""
 
     items: list[dict[str, Any]]
-    version: str
     passed_over: dict[str, int]
 
 
@@ -76,10 +75,13 @@ def select(
         _item(by_trace[key], groups, toolsets, None, "random slice of runs triage did not flag", 0.0)
         for key in sorted(drawn)
     ]
-    items = [*flagged, *sliced]
+    return Selection([*flagged, *sliced], dict(caps.passed_over))
+
+
+def numbered(items: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+    """The items of a batch with their places and its version, and that version: a hash of what is in it."""
     version = sha256_of([(item["item_id"], item["trace_id"]) for item in items])[:16]
-    numbered = [{**item, "position": position, "batch_version": version} for position, item in enumerate(items)]
-    return Selection(numbered, version, dict(caps.passed_over))
+    return [{**item, "position": position, "batch_version": version} for position, item in enumerate(items)], version
 
 
 class _Caps:

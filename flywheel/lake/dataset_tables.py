@@ -79,6 +79,18 @@ DATASET_CONFLICTS = weekly(
     ("target", Json, "JSON of the answer."),
 )
 
+CONFLICT_DECISIONS = weekly(
+    "conflict_decisions",
+    "One conflict that a closed batch handed to an adjudicator, and what became of it.",
+    ("item_id",),
+    ("item_id", pl.String, "The batch item."),
+    ("context_id", pl.String, "Hash of tools and history in canonical form."),
+    ("decision", pl.String, "settled, dropped (no answer trains), or open (it comes again)."),
+    ("correction_id", pl.String, "The correction that holds from now on; null unless settled."),
+    ("adjudicator", pl.String, "Who decided; null while open."),
+    ("answers", Json, "JSON list of the answer ids that were shown: those it overrules."),
+)
+
 DATASET_LEFT_OUT = weekly(
     "dataset_left_out",
     "One step that did not enter the week's dataset for a reason a person may want to act on.",
@@ -93,7 +105,7 @@ DATASET_LEFT_OUT = weekly(
     (
         "reason",
         pl.String,
-        "benchmark, held_out, conflict, too_long, tool_gone, invalid_today, withdrawn, cap_principal, ...",
+        "benchmark, held_out, conflict, overruled, too_long, tool_gone, invalid_today, withdrawn, cap_principal, ...",
     ),
     ("detail", pl.String, "The case, the other answer, or the rule concerned."),
 )

@@ -155,6 +155,18 @@ BENCHMARK = by_workflow(
     *FINGERPRINTS,
 )
 
+BENCHMARK_TOMBSTONES = by_workflow(
+    "benchmark_tombstones",
+    "One frozen case that left the benchmark because a person was erased; append-only, nothing of the case is kept.",
+    ("tombstone_id",),
+    ("tombstone_id", pl.String, "Hash of the erased content's hash."),
+    ("content_sha256", pl.String, "Hash of the case as it was frozen."),
+    ("version_before", pl.String, "Benchmark version with the case, and with those erased beside it."),
+    ("version_after", pl.String, "Benchmark version without them."),
+    ("reason", pl.String, "Why, as it was given."),
+    ("erased_at", Time, "When, UTC."),
+)
+
 HELD_OUT = by_workflow(
     "held_out",
     "One training step held out of every dataset for ever, with its fingerprints; append-only.",

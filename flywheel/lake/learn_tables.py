@@ -81,8 +81,11 @@ DEMONSTRATIONS = by_workflow(
     ("annotator_kind", pl.String, "human, model or simulated."),
     ("annotator", pl.String, "Who wrote it."),
     ("reviewer", pl.String, "Who accepted it."),
-    ("qa_mode", pl.String, "QA mode under which it was accepted."),
+    ("qa_mode", pl.String, "QA mode under which it was accepted; 'verifier' where a named verifier did."),
     ("source_file", pl.String, "File it came from."),
+    ("source", pl.String, "person, or teacher for a teacher model."),
+    ("teacher", Json, "JSON object: model, host and sampling parameters of the teacher; null for a person."),
+    ("trains_from", pl.Int32, "Index of the first assistant step that may train: what stands before it was given."),
 )
 
 SFT_DATASET = weekly(

@@ -155,7 +155,7 @@ class Lake:
         if opened is None:
             return pl.DataFrame(schema=kinds)
         scan = pl.scan_delta(opened).filter(pl.col("workflow") == workflow)
-        found = (scan if where is None else scan.filter(where)).select(list(kinds)).collect()
+        found = _declared(scan if where is None else scan.filter(where), kinds).collect()
         order = [name for name in (*declared.partitions, *declared.key) if name in kinds]
         return found.cast(kinds).sort(order or list(kinds))  # pyright: ignore[reportArgumentType]
 
@@ -186,8 +186,7 @@ class Lake:
 
     def version(self, table: str) -> int | None:
         """Newest Delta version of a table, or None before its first write."""
-        opened = self._open(declared_table(table))
-        return None if opened is None else opened.version()
+        return opened.version() if (opened := self._open(declared_table(table))) else None
 
     def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
         try:
@@ -202,8 +201,8 @@ class Lake:
         scan = pl.scan_delta(opened)
         for column, value in partition.items():
             scan = scan.filter(pl.col(column) == value)
-        frame = scan.collect().cast(table.polars_schema())  # pyright: ignore[reportArgumentType]
-        return frame.select(list(table.polars_schema())).sort(list(table.key))
+        kinds = table.polars_schema()
+        return _declared(scan, kinds).collect().cast(kinds).sort(list(table.key))  # pyright: ignore[reportArgumentType]
 
     def batches(
         self, table: str, *, workflow: str, week: str, columns: list[str], shard: int | None = None, rows: int = 8_000
@@ -235,18 +234,20 @@ class Lake:
         self, table: Table, frame: pl.DataFrame, predicate: str, run_id: str, inputs: Mapping[str, int] | None
     ) -> int:
         metadata = {"dagster_run_id": run_id, "inputs": canonical_json(dict(inputs or {}))}
-        opened = (self.root / table.name / "_delta_log").is_dir() or None
+        opened = self._open(table)  # once: replaying the log is what a year of weeks makes slow
         write_deltalake(
-            self.uri(table.name),
+            opened or self.uri(table.name),
             frame.to_arrow(),
             mode="overwrite",
             predicate=predicate,
             partition_by=[*table.partitions, *table.layout],
+            schema_mode="merge" if opened else None,  # a column declared later is added, and null in older rows
             writer_properties=_WRITER,
             configuration=_CHECKPOINTS if opened is None else None,
             commit_properties=CommitProperties(custom_metadata=metadata),
         )
-        return DeltaTable(self.uri(table.name)).version()
+        (written := opened or DeltaTable(self.uri(table.name))).update_incremental()
+        return written.version()
 
     def _adopt(
         self, table: Table, rows: Files, partition: Mapping[str, str], run_id: str, inputs: Mapping[str, int] | None
@@ -280,6 +281,13 @@ class Lake:
         }
         predicate = " AND ".join(f"{column} = '{value}'" for column, value in values.items())
         self._overwrite(lineage, conform(lineage, [row], values), predicate, row["run_id"], None)
+
+
+def _declared(scan: pl.LazyFrame, kinds: Mapping[str, Any]) -> pl.LazyFrame:
+    """The declared columns; those that were declared after a table's last write are null."""
+    there = scan.collect_schema()
+    later = [pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in there]
+    return scan.with_columns(later).select(list(kinds))
 
 
 def _missing(table: str, workflow: str, week: str | None) -> MissingPartition:

@@ -13,14 +13,16 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from flywheel.benchmark.forget import bury, forget_cases
 from flywheel.corrections.handoff.recall import Recall, recalls
 from flywheel.corrections.stores import has_store, open_store
+from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 from flywheel.partitions import partition_key
 from flywheel.privacy.erasure import Erased, Hit, compact, erase_rows, person_rows, search
 from flywheel.privacy.vault import Vault
 from flywheel.settings import Settings
-from flywheel.workflows.loader import known_workflows
+from flywheel.workflows.loader import find_pack, known_workflows
 
 
 class Erasure(NamedTuple):
@@ -29,7 +31,8 @@ class Erasure(NamedTuple):
     Attributes:
         principal_ref: the pseudonym; it stays in the vault's tombstone so that later records are refused.
         erased: workflow -> what left the lake.
-        events, inbox_lines, reports, runs: correction events blanked, inbox lines, report pages and Dagster runs removed.
+        events, inbox_lines, case_lines, reports, runs: correction events blanked; inbox lines, lines of the packs' benchmarks, report
+            pages and Dagster runs removed.
         needles, searched: how many strings were looked for afterwards, in how many files.
         left: files that still hold one of them.
         recalled: batches that left the house with items of the person; their partners have to delete those.
@@ -39,6 +42,7 @@ class Erasure(NamedTuple):
     erased: dict[str, Erased]
     events: int
     inbox_lines: int
+    case_lines: int
     reports: int
     runs: int
     needles: int
@@ -59,10 +63,14 @@ def erase(settings: Settings, principal: str, *, reason: str, on: dg.DagsterInst
     originals = vault.originals(reference)
     erased: dict[str, Erased] = {}
     recalled: list[Recall] = []
-    events = lines = reports = runs = 0
+    events = lines = case_lines = reports = runs = 0
     for workflow in known_workflows(settings.workflows()):
         places = person_rows(lake, workflow, reference)
-        found = erase_rows(lake, workflow, reference)
+        benchmark, tools = settings.workflows() / workflow / "benchmark", _tools_sha256(settings, workflow)
+        cases = forget_cases(lake, workflow, benchmark, set(places["trace_id"]), tools)
+        found = erase_rows(lake, workflow, reference, cases.case_ids)
+        bury(lake, workflow, cases, tools, reason=reason, at=datetime.now(UTC))
+        case_lines += cases.lines
         lines += _erase_inbox(settings.inbox(workflow), principal, set(places["source_file"]))
         if not found.rows and not found.trace_ids:
             continue
@@ -90,7 +98,15 @@ def erase(settings: Settings, principal: str, *, reason: str, on: dg.DagsterInst
     ]
     hits, searched = search(roots, needles)
     left = sorted({hit.file for hit in hits if not _tombstone(hit, settings, needles, reference)})
-    return Erasure(reference, erased, events, lines, reports, runs, len(needles), searched, left, recalled)
+    return Erasure(reference, erased, events, lines, case_lines, reports, runs, len(needles), searched, left, recalled)
+
+
+def _tools_sha256(settings: Settings, workflow: str) -> str:
+    """Hash of the pack's tools, a part of the benchmark's version; empty where the pack is broken: that does not keep a person here."""
+    try:
+        return find_pack(settings.workflows(), workflow).tools_sha256
+    except FlywheelError:
+        return ""
 
 
 def _tombstone(hit: Hit, settings: Settings, needles: list[str], reference: str) -> bool:

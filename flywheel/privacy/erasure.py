@@ -15,7 +15,7 @@ from flywheel.lake import TABLES, Lake
 from flywheel.lake.scrub import scrub
 from flywheel.lake.store import NO_WEEK
 
-_IDS = ("trace_id", "conversation_id")
+_IDS = ("trace_id", "conversation_id", "case_id")
 
 
 class Erased(NamedTuple):
@@ -43,13 +43,20 @@ def person_rows(lake: Lake, workflow: str, principal_ref: str) -> pl.DataFrame:
     )
 
 
-def erase_rows(lake: Lake, workflow: str, principal_ref: str) -> Erased:
+def erase_rows(lake: Lake, workflow: str, principal_ref: str, case_ids: Sequence[str] = ()) -> Erased:
     """Rewrite every partition that holds rows of the person without them, and scrub the tables touched.
 
     Rows are found by pseudonym, trace and conversation; dataset rows carry the conversation. Raises nothing for an unknown person.
+
+    Args:
+        case_ids: benchmark cases made of their runs: what was evaluated on them goes too, and rows that only name one forget the name.
     """
     mine = person_rows(lake, workflow, principal_ref)
-    wanted = {"trace_id": set(mine["trace_id"]), "conversation_id": set(mine["conversation_id"])}
+    wanted = {
+        "trace_id": set(mine["trace_id"]),
+        "conversation_id": set(mine["conversation_id"]),
+        "case_id": set(case_ids),
+    }
     rows: dict[str, int] = {}
     items: set[str] = set()
     weeks: set[str] = set(mine["week"])
@@ -61,15 +68,17 @@ def erase_rows(lake: Lake, workflow: str, principal_ref: str) -> Erased:
         frame = lake.read_partition(table, workflow=workflow, week=week)
         hit = _theirs(frame, principal_ref, wanted)
         gone = frame.filter(hit)
-        if not gone.height:
+        kept = _unnamed(frame.filter(~hit), case_ids)
+        if not gone.height and kept.equals(frame):
             continue
         if "item_id" in gone.columns:
             items.update(gone["item_id"])
-        if table in ("sft_dataset", "preference_dataset") and week is not None:
+        if week is not None and table in ("sft_dataset", "preference_dataset", "eval_results", "promotion"):
             weeks.add(week)
+        if gone.height and table in ("sft_dataset", "preference_dataset") and week is not None:
             trained += _adapters(lake, workflow, week)
         rows[table] = rows.get(table, 0) + gone.height
-        kept = frame.filter(~hit).drop(list(TABLES[table].partitions))
+        kept = kept.drop(list(TABLES[table].partitions))
         lake.replace_partition(table, kept, workflow=workflow, week=week, code_version="erased")
     for table in (*rows, "lineage"):
         if (lake.root / table).is_dir():
@@ -90,6 +99,14 @@ def _theirs(frame: pl.DataFrame, principal_ref: str, wanted: dict[str, set[str]]
         if column in frame.columns:
             hit |= frame[column].str.contains(principal_ref, literal=True).fill_null(False)
     return hit
+
+
+def _unnamed(frame: pl.DataFrame, case_ids: Sequence[str]) -> pl.DataFrame:
+    """The rows with the names of erased cases taken out of their texts: a case's id holds the run it was made of."""
+    if not case_ids:
+        return frame
+    texts = pl.col([name for name, kind in frame.schema.items() if kind == pl.String])
+    return frame.with_columns(texts.str.replace_many(list(case_ids), ["erased"] * len(case_ids)))
 
 
 def _adapters(lake: Lake, workflow: str, week: str) -> list[tuple[str, str]]:

@@ -110,6 +110,13 @@ def redact_text(text: str, policy: Policy, vault: Vault) -> str:
     return column.item()
 
 
+def kinds_in(text: str, kinds: tuple[str, ...] = KINDS) -> list[str]:
+    """The kinds of personal data that a text holds; surrogates are none."""
+    column = pl.Series([text])
+    found = {kind: column.str.extract_all(_PATTERNS[kind]).explode().drop_nulls() for kind in kinds}
+    return [kind for kind, values in found.items() if any(_CHECKS[kind](value) for value in values)]
+
+
 def _redact_column(
     texts: pl.Series, kinds: tuple[str, ...], vault: Vault, owners: list[str | None], counts: dict[int, Counter[str]],
     originals: dict[tuple[str, str], Original],

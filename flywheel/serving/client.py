@@ -55,16 +55,17 @@ class ChatClient:
         *,
         max_tokens: int,
         call_prefix: str = "call",
+        temperature: float = 0,
+        seed: int = 0,
     ) -> ModelStep:
-        """The next assistant message, greedy, tool choice `auto`; raises httpx.HTTPError on server or network errors."""
+        """The next assistant message, greedy unless told, tool choice `auto`; raises httpx.HTTPError on server or network errors."""
         body = {
             "model": model,
             "messages": messages,
-            "tools": canonical_tools(tools),
-            "tool_choice": "auto",
-            "temperature": 0,
+            **({"tools": canonical_tools(tools), "tool_choice": "auto"} if tools else {}),
+            "temperature": temperature,
             "top_p": 1,
-            "seed": 0,
+            "seed": seed,
             "max_tokens": max_tokens,
             "return_token_ids": True,
         }

@@ -38,6 +38,7 @@ class Batch(_Strict):
     """How much is handed to the experts each week, and when it is over.
 
     `deadline_days` after its opening a batch with at least `min_fraction` of its items done closes; the rest rolls over.
+    `max_conflicts` of the contexts that were answered differently go to adjudicators beside the items.
     """
 
     max_items: int = Field(default=72, ge=1)
@@ -46,6 +47,7 @@ class Batch(_Strict):
     minutes_per_item: float = Field(default=3, gt=0)
     deadline_days: float = Field(default=6, gt=0)
     min_fraction: float = Field(default=0.5, ge=0, le=1)
+    max_conflicts: int = Field(default=12, ge=0)
 
 
 class Quality(_Strict):
@@ -122,7 +124,7 @@ class Datasets(_Strict):
 
     `remedies` overrides the remedy of a failure bucket, `tool_migrations` names a renamed tool's successor, `context_policy` is how
     the agent shortens its history in production, `lost_to_length` is how many corrections may be left out for their length,
-    `held_out` the share of near-duplicate groups that never trains.
+    `held_out` the share of near-duplicate groups that never trains, `replay_prompts` a file of the pack's own prompts for replay.
     """
 
     row_budget: int = Field(default=6_000, ge=1)
@@ -130,6 +132,7 @@ class Datasets(_Strict):
     demonstrations: float = Field(default=1.0, ge=0, le=1)
     verified_good: float = Field(default=1.0, ge=0)
     replay: float = Field(default=0.08, ge=0, le=0.5)
+    replay_prompts: str | None = None
     held_out: float = Field(default=0.0, ge=0, le=0.5)
     caps: Caps = Caps()
     poisoning: Poisoning = Poisoning()
@@ -157,6 +160,19 @@ class Privacy(_Strict):
         "secret", "email", "iban", "card", "national_id", "phone",
     )  # fmt: skip
     detector: str | None = None
+
+
+class Egress(_Strict):
+    """A host outside this machine that may be sent something: what for, and which personal data is looked for before each send.
+
+    A request in which one of `redact` is found is not sent, and counted.
+    """
+
+    host: str = Field(pattern=r"^[a-z0-9.-]+$")
+    purpose: Literal["teacher"]
+    redact: tuple[Literal["secret", "email", "iban", "card", "national_id", "phone"], ...] = (
+        "secret", "email", "iban", "card", "national_id", "phone",
+    )  # fmt: skip
 
 
 class Scaffold(_Strict):
@@ -200,6 +216,7 @@ class WorkflowSettings(_Strict):
     max_model_len: int = Field(default=2048, ge=128)
     traces: Traces = Traces()
     privacy: Privacy = Privacy()
+    egress: list[Egress] = []
     scaffold: Scaffold = Scaffold()
     decoding: Decoding = Decoding()
     gate: Gate = Gate()

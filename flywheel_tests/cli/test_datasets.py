@@ -65,5 +65,6 @@ def test_withdrawing_asks_for_a_name_and_lists_who_trained_on_it(home: Path):
     lake.replace_partition("sft_dataset", [row("sft_dataset", row_id="r", source_id="c")], workflow="door", week=WEEK)
     lake.replace_partition("checkpoint", [row("checkpoint", adapter_id="adapter-1")], workflow="door", week=WEEK)
     assert CliRunner().invoke(app, ["dataset", "withdraw", "annotator", "ann"]).exit_code == 2
-    said = typed("dataset", "withdraw", "annotator", "ann", "--by", "Dana", "--reason", "left")
-    assert "1 candidate steps" in said and "checkpoint adapter-1" in said and "rebuild: flywheel run" in said
+    said = typed("dataset", "withdraw", "annotator", "ann", "--by", "Dana", "--reason", "left", "--no-rebuild")
+    assert "1 candidate steps" in said and "checkpoint adapter-1" in said and "retrain without it: flywheel run" in said
+    assert "not judged" in said and "still hold its rows" in said

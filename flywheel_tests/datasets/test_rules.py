@@ -16,7 +16,7 @@ from flywheel.datasets.export import export, openai_row
 from flywheel.datasets.length import ELIDED, shorten
 from flywheel.datasets.poisoning import refuse_suspicious, release_rows, tokens_of
 from flywheel.datasets.remedies import REMEDIES, remedies_of, supervised_remedy
-from flywheel.datasets.replay import read_replay
+from flywheel.datasets.replay import find_replay, prompts_of, read_replay
 from flywheel.datasets.steps import Step
 from flywheel.datasets.tools_today import judge_today
 from flywheel.datasets.verified import verified_steps
@@ -24,6 +24,7 @@ from flywheel.errors import FlywheelError
 from flywheel.failures.finding import BUCKETS
 from flywheel.lake import Lake
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
+from flywheel.toolcalls.arguments import sha256_of
 from flywheel.workflows.pack import Pack
 from flywheel_tests.datasets.samples import WEEKS, called, correction, put, said, workshop
 
@@ -228,26 +229,42 @@ def test_only_a_named_verifier_makes_a_production_step_good():
     assert verified_steps([wrong], {"x": "[]"}, ["reward", "gold_actions"], set()) == []
 
 
-def test_replay_is_read_from_the_pack_takes_its_share_and_its_absence_is_said(
+def test_replay_takes_its_share_and_its_absence_names_the_command(
     pack: Pack, renderer: Renderer, lake: Lake, tmp_path: Path
 ):
     shop = workshop(lake, pack, renderer, replay=0.1)
     put(shop, WEEKS[0], *(correction(pack, f"one thing {n}", said(f"ok {n}")) for n in range(18)))
-    assert any("no replay" in note for note in build(shop, WEEKS[0]).mix.notes)
-    folder = tmp_path / "pack" / "replay"
+    notes = build(shop, WEEKS[0]).mix.notes
+    assert any("flywheel dataset replay --workflow door" in note for note in notes)
+    prompts = prompts_of(pack)
+    assert prompts.name == "general_prompts_1.jsonl" and len({json.dumps(one) for one in prompts.prompts}) == 64
+    rows = [{"messages": messages, "target": said(f"answer {n}")} for n, messages in enumerate(prompts.prompts[:9])]
+    manifest = {"base": "small", "base_sha256": "base", "template_sha256": renderer.template_sha256, "prompts_sha256": prompts.sha256,
+                "answers_sha256": sha256_of(rows), "sampled_at": "2026-01-01"}  # fmt: skip
+    folder = tmp_path / "replay" / "small-0"
     folder.mkdir(parents=True)
-    lines = [
-        {"messages": [{"role": "user", "content": f"tell me of {n}"}], "target": said(f"of {n}"), "model": "base"}
-        for n in range(9)
-    ]
-    (folder / "sampled.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert len(read_replay(folder)) == 9
-    (tmp_path / "pack" / "benchmark").symlink_to(pack.folder / "benchmark")
-    made = build(shop._replace(pack=replace(shop.pack, folder=tmp_path / "pack")), WEEKS[0])
+    (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert find_replay(tmp_path / "replay", "another base", renderer.template_sha256, prompts) is None
+    found = find_replay(tmp_path / "replay", "base", renderer.template_sha256, prompts)
+    made = build(shop._replace(replay=found), WEEKS[0])
     assert made.mix.counts["replay"] == [9, 2] and made.mix.reasons() == {"share_replay": 7}
-    (folder / "broken.jsonl").write_text('{"messages": []}')
-    with pytest.raises(FlywheelError, match=r"broken\.jsonl:1"):
-        read_replay(folder)
+    assert {row["verified_by"] for row in made.sft if row["source"] == "replay"} == {"base_model small"}
+    (folder / "answers.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    with pytest.raises(FlywheelError, match="changed after it was sampled"):
+        read_replay(found)
+
+
+def test_the_packs_own_replay_prompts_are_checked_line_by_line(pack: Pack, tmp_path: Path):
+    settings = pack.settings.model_copy(
+        update={"datasets": pack.settings.datasets.model_copy(update={"replay_prompts": "own.jsonl"})}
+    )
+    own = replace(pack, folder=tmp_path, settings=settings)
+    with pytest.raises(FlywheelError, match="missing"):
+        prompts_of(own)
+    (tmp_path / "own.jsonl").write_text('{"messages": [{"role": "user", "content": "hi"}]}\n\n{"messages": []}\n')
+    with pytest.raises(FlywheelError, match=r"own\.jsonl:3"):
+        prompts_of(own)
 
 
 def test_export_keeps_every_value_and_trains_the_target_alone(

@@ -1,5 +1,7 @@
 """The store: one write is one partition, twice is once, and nothing undeclared gets in."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -102,3 +104,18 @@ def test_every_column_of_every_table_is_described_and_typed():
             assert not isinstance(column.dtype, pl.Struct | pl.List), (
                 f"{table.name}.{column.name} must be a JSON string"
             )
+
+
+def test_a_column_declared_later_is_null_in_older_rows_and_written_from_then_on(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+):
+    now = TABLES["weekly_report"]
+    older = replace(now, columns=tuple(column for column in now.columns if column.name != "note"))
+    monkeypatch.setitem(TABLES, "weekly_report", older)
+    row = {name: value for name, value in report().items() if name != "note"}
+    lake.replace_partition("weekly_report", [row], workflow="desk", week=WEEK)
+    monkeypatch.setitem(TABLES, "weekly_report", now)
+    assert lake.read_partition("weekly_report", workflow="desk", week=WEEK)["note"].to_list() == [None]
+    assert lake.read_columns("weekly_report", ("path", "note"), workflow="desk").rows() == [("a.html", None)]
+    lake.replace_partition("weekly_report", [report(week=NEXT_WEEK)], workflow="desk", week=NEXT_WEEK)
+    assert lake.read_weeks("weekly_report", workflow="desk").sort("week")["note"].to_list() == [None, ""]

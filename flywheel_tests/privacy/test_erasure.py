@@ -7,15 +7,21 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from flywheel.benchmark.cases import Case, benchmark_version
+from flywheel.benchmark.freeze import active
+from flywheel.benchmark.promote import write_case
 from flywheel.corrections.events import Event, EventStore, batch_id
-from flywheel.lake import Lake
+from flywheel.demo.week import lay_out_pack
+from flywheel.lake import TABLES, Lake
 from flywheel.operations.erase import erase
-from flywheel.operations.launch import run_job
+from flywheel.operations.launch import instance, run_job
 from flywheel.privacy.erasure import search
 from flywheel.privacy.vault import Vault
 from flywheel.settings import Settings
+from flywheel.workflows.loader import load_pack
 
 WEEK = "2026-02-16"
+DOOR = Path(__file__).parent.parent / "packs" / "door"
 
 
 def runs() -> list[dict]:
@@ -99,3 +105,72 @@ def test_later_records_of_an_erased_person_are_refused(settings_: Settings, tmp_
     )
     assert refused.height == 2 and set(refused["line"]) == {""}
     assert lake.read_partition("production_traces", workflow="door", week=WEEK).height == 4
+
+
+def test_a_case_made_of_their_run_leaves_pack_table_and_results_and_a_tombstone_stays(
+    settings_: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    (tmp_path / "dagster").mkdir()
+    (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    home = Settings(home=tmp_path / "home")
+    lay_out_pack(DOOR, home.workflows() / "door")
+    monkeypatch.setenv("FLYWHEEL_HOME", str(home.home))
+    lake, vault = Lake(home.lake()), Vault(home.vault())
+    reference, pack = vault.principal_ref("zz-erase-me-88"), load_pack(home.workflows() / "door")
+    run = {
+        "shard": 0,
+        "trace_id": "feedfacefeedface",
+        "conversation_id": "k-theirs",
+        "principal_ref": reference,
+        "source_file": "x",
+        "source_line": 1,
+    }
+    lake.replace_partition("production_traces", [row("production_traces", **run)], workflow="door", week=WEEK)
+    case = Case.model_validate({
+        "id": "promoted-feedfacefeedface", "cluster": "promoted", "category": "tool_calling", "exercises": {"buckets": [], "tools": []},
+        "messages": [{"role": "user", "content": "my secret garden door sticks again"}],
+        "expectation": {"kind": "reply", "includes": [["Doors only"]]}, "origin": {"trace_id": run["trace_id"], "conversations": ["k-theirs"]},
+    })  # fmt: skip
+    file = write_case(pack.folder / "benchmark", case, pack.tools)
+    others = file.read_text()
+    file.write_text(others.replace("feedfacefeedface", "0123456789abcdef").replace("secret garden", "barn") + others)
+    with instance() as on:
+        run_job("freeze", workflow="door", week=None, on=on, stages=["benchmark"])
+    before = benchmark_version(active(lake.read_partition("benchmark", workflow="door")), pack.tools_sha256)
+    results = [
+        row("eval_results", case_id=name, arm="candidate", epoch=0, transcript="[]") for name in (case.id, "other")
+    ]
+    lake.replace_partition("eval_results", results, workflow="door", week=WEEK)
+    evidence = json.dumps({"discordant": [case.id, "other"]})
+    lake.replace_partition(
+        "promotion", [row("promotion", decision_id="d", evidence=evidence)], workflow="door", week=WEEK
+    )
+
+    done = erase(home, "zz-erase-me-88", reason="they asked")
+
+    assert done.case_lines == 1 and done.left == [], done.left
+    assert "secret garden" not in file.read_text() and "barn door" in file.read_text(), "the other promoted case stays"
+    frozen = lake.read_partition("benchmark", workflow="door")
+    assert case.id not in set(frozen["case_id"]) and "promoted-0123456789abcdef" in set(frozen["case_id"])
+    assert lake.read_partition("eval_results", workflow="door", week=WEEK)["case_id"].to_list() == ["other"]
+    (decision,) = lake.read_partition("promotion", workflow="door", week=WEEK)["evidence"]
+    assert json.loads(decision) == {"discordant": ["erased", "other"]}, "the verdict stays and forgets the name"
+    (stone,) = lake.read_partition("benchmark_tombstones", workflow="door").iter_rows(named=True)
+    after = benchmark_version(active(frozen), pack.tools_sha256)
+    assert (stone["version_before"], stone["version_after"], stone["reason"]) == (
+        before,
+        after,
+        "they asked",
+    ) and before != after
+    for words in ("secret garden", "feedfacefeedface"):
+        assert search([home.home], [words])[0] == []
+    with instance() as on:
+        run_job("freeze", workflow="door", week=None, on=on, stages=["benchmark"])
+    assert lake.read_partition("benchmark", workflow="door").equals(frozen), "a freeze does not bring it back"
+    again = erase(home, "zz-erase-me-88", reason="they asked")
+    assert again.case_lines == 0 and lake.read_partition("benchmark_tombstones", workflow="door").height == 1
+
+
+def row(table: str, **values) -> dict:
+    return {**{name: None for name in TABLES[table].polars_schema() if name not in ("week", "workflow")}, **values}

@@ -82,7 +82,8 @@ def submit(call: Call) -> Response:
         if draft.refusing and draft.step:
             call.desk.last_refusal[call.name] = str(draft.step.get("content") or "")
         call.desk.submit(call.item_id, call.name, proposal, after=call.seen, origins=list(draft.origins), effort=effort)
-    told = _patch_similar(call, item, draft) if call.form.get("similar") else ""
+    alike = call.form.get("similar") and not _adjudicates(call)
+    told = _patch_similar(call, item, draft) if alike else ""
     return _next_page(call, told or "Kept: the correction is with the reviewers.")
 
 
@@ -134,7 +135,8 @@ def _mine(call: Call) -> tuple[Item, Draft]:
     place = call.desk.refresh() and call.desk.place(call.item_id)
     if call.desk.board.closed:
         raise Refusal("W08")
-    if place.state.status != "claimed" or place.holder() != call.name:
+    writes = place.state.status == "claimed" or (place.state.status == "adjudicating" and place.state.answers)
+    if not writes or place.holder() != call.name:
         expired = place.roles.get(call.name) == "annotator" and place.state.status in ("queued", "claimed")
         if expired and call.form.get("at"):  # what was typed since the last save is kept as well
             _save(call, read_fields(call.desk.item(call.item_id), _draft(call), call.form))
@@ -145,7 +147,16 @@ def _mine(call: Call) -> tuple[Item, Draft]:
 def _draft(call: Call) -> Draft:
     """What the person has made of the item so far; after a return, what they submitted."""
     saved = call.desk.store.draft(call.desk.board.batch, call.item_id, call.name)
-    return drafts.restored(saved) if saved else drafts.begin_again(call.desk.place(call.item_id).state.proposal or {})
+    if saved:
+        return drafts.restored(saved)
+    state, item = call.desk.place(call.item_id).state, call.desk.item(call.item_id)
+    if state.answers and not state.proposal:  # the step is known: it is where the answers differ
+        return drafts.mark(Draft(), item.messages, item.message_index)
+    return drafts.begin_again(state.proposal or {})
+
+
+def _adjudicates(call: Call) -> bool:
+    return call.desk.place(call.item_id).roles.get(call.name) == "adjudicator"
 
 
 def _page(call: Call, item_id: str, told: str = "") -> Response:
@@ -174,6 +185,8 @@ def _prepare(call: Call, item_id: str) -> None:
 
 def _next_page(call: Call, told: str) -> Response:
     """The next item's page in the very answer, so that there is no second request; the queue page when none is left."""
+    if _adjudicates(call):
+        return call.go("/")
     item_id = call.desk.take_next(call.name, "annotator", "claim")
     if not call.swaps or item_id is None:
         return call.go(f"/annotate/{item_id}" if item_id else "/?done=annotate")

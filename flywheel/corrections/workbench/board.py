@@ -140,7 +140,7 @@ class Board:
     def _may_take(self, place: Place, actor: str, role: str) -> bool:
         if place.reported or place.roles.get(actor, role) != role or (actor, role) in place.closed_to:
             return False
-        if role in ("annotator", "reviewer") and actor in place.state.barred:
+        if actor in place.state.barred:
             return False
         return not (role == "reviewer" and actor in place.state.reviewers)
 

@@ -126,7 +126,8 @@ class Desk:
             place = self.place(item_id)
             if place.holder() != actor:
                 raise Refusal("W02" if place.roles.get(actor) == "annotator" else "W03", remedy=_what_happened(place))
-            self.append(item_id, "submit", actor, after=after, **payload)
+            kind = "edit" if place.state.status == "adjudicating" else "submit"
+            self.append(item_id, kind, actor, after=after, **payload)
             return self.board.places[item_id]
 
     def give_back(self, item_id: str, actor: str, *, after: int) -> None:

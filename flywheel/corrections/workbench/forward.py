@@ -1,10 +1,8 @@
 """The current checkpoint goes on from the corrected step: one assistant message from any OpenAI-compatible server.
 
-Only a loopback server may be asked: what is sent is the run itself. A pack that allows another host would list host,
-purpose and redaction policy (design.md 8.16); no pack can yet, so nothing else is allowed.
+Only a loopback server may be asked: what is sent is the run itself, and a checkpoint is served in the house.
 """
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +12,7 @@ import httpx
 from flywheel.corrections.proposal import Message
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.errors import FlywheelError
+from flywheel.privacy.egress import is_loopback
 from flywheel.toolcalls.arguments import sha256_of
 
 _SECONDS = 60.0
@@ -46,16 +45,6 @@ class Model:
             return _message(answer["choices"][0]["message"], len(messages))
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise Refusal("W14", f"{type(error).__name__}: {str(error)[:200]}") from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _message(found: dict[str, Any], place: int) -> Message:

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
+from flywheel.corrections.items import Item
 from flywheel.corrections.proposal import Message
-from flywheel.corrections.states import DEFECTS
+from flywheel.corrections.states import DEFECTS, ItemState
 from flywheel.corrections.workbench.call import Call, Page
 from flywheel.corrections.workbench.lot import lot_of
 from flywheel.corrections.workbench.rules import Refusal
-from flywheel.corrections.workbench.timeline import shown_steps
+from flywheel.corrections.workbench.timeline import ShownStep, shown_steps
 from flywheel.toolcalls.arguments import parse_arguments
 from flywheel.toolcalls.diff import Change, diff
 
@@ -63,6 +64,16 @@ PASSES = {
         Decision("f", "failed", "Fail", "note", DEFECTS),
     )),
 }  # fmt: skip
+
+
+class Shown(NamedTuple):
+    """One answer of a conflict: its number, who gave it and when, its step, and how that differs from the run's own."""
+
+    number: int
+    given_by: str
+    week: str
+    steps: list[ShownStep]
+    difference: "Compared"
 
 
 class Compared(NamedTuple):
@@ -133,14 +144,18 @@ def decide(pass_: Pass) -> Page:
         if call.form.get("decision") == "give_back" and pass_.opens:
             call.desk.give_back(call.item_id, call.name, after=call.seen)
             return _go_on(call, pass_, "Given back.")
-        decision = next((one for one in decisions_of(pass_, place.state.proposal or {}) if one.event == call.form.get("decision")), None)  # fmt: skip
+        decision = next((one for one in decisions_of(pass_, place.state) if one.event == call.form.get("decision")), None)  # fmt: skip
         if decision is None:
             raise Refusal("W19", "there is no such decision here")
+        if decision.event == "write":
+            return call.go(f"/annotate/{call.item_id}")
         words = call.form.get("words", "").strip()[:2_000]
         if decision.words and not words:
             raise Refusal("W12")
         payload: dict[str, Any] = {"effort": call.effort(), **({decision.words: words} if decision.words else {})}
-        event = decision.event
+        event, _, chosen = decision.event.partition("-")
+        if chosen:
+            payload["chosen"] = int(chosen)
         if pass_.path == "audit":
             defect = {"defect": words if words in DEFECTS else "major"} if event == "failed" else {}
             payload, event = {**payload, "verdict": event, **defect}, "audit"
@@ -152,10 +167,18 @@ def decide(pass_: Pass) -> Page:
     return decided
 
 
-def decisions_of(pass_: Pass, proposal: dict[str, Any]) -> tuple[Decision, ...]:
-    """What may be said about this submission: one that cannot be fixed is confirmed by dropping it."""
-    if pass_.path == "review" and proposal.get("unfixable"):
+def decisions_of(pass_: Pass, state: ItemState) -> tuple[Decision, ...]:
+    """What may be said about this item: what cannot be fixed is dropped; of a conflict one answer is chosen, or another written."""
+    if pass_.path == "review" and (state.proposal or {}).get("unfixable"):
         return (Decision("a", "drop", "Confirm: cannot be fixed"), *pass_.decisions[1:])
+    if pass_.path == "adjudicate" and state.answers:
+        uphold, drop = pass_.decisions
+        chosen = [
+            Decision(str(number) if number < 10 else "", f"uphold-{number - 1}", f"Answer {number} is right", "note", uphold.picks)
+            for number in range(1, len(state.answers) + 1)
+        ]  # fmt: skip
+        written = [uphold._replace(label="The written one is right")] if state.proposal else []
+        return (*chosen, *written, Decision("e", "write", "Write another"), drop._replace(label="None can be right"))
     return pass_.decisions
 
 
@@ -196,7 +219,7 @@ def _page(call: Call, pass_: Pass, item_id: str, told: str = "") -> Response:
     place, item = _theirs(call, pass_, item_id), call.desk.item(item_id)
     proposal = place.state.proposal or {}
     values: dict[str, Any] = {"corrected": [], "difference": None, "marked": None, "origins": []}
-    if not proposal.get("unfixable"):
+    if proposal and not proposal.get("unfixable"):
         index, messages = proposal["first_bad_message_index"], proposal["messages"]
         origins = origins_of(proposal)
         values = {
@@ -210,11 +233,26 @@ def _page(call: Call, pass_: Pass, item_id: str, told: str = "") -> Response:
         else len(lot_of(call.desk.store, call.desk.board).waiting) - 1
     )
     return call.page(
-        "judge.html", pass_=pass_, decisions=decisions_of(pass_, proposal), item=item, place=place, proposal=proposal,
+        "judge.html", pass_=pass_, decisions=decisions_of(pass_, place.state), answers=_answers(item, place.state), item=item, place=place, proposal=proposal,
         seen=place.sequence, steps=shown_steps(item.messages, item.tools, suspected=item.message_index), told=told,
         spoken=[step for step in place.trail if step.kind in ("return", "dispute", "uphold") and step.words], left=left, effort={},
         headers={"HX-Push-Url": f"/{pass_.path}/{item_id}"}, **values,
     )  # fmt: skip
+
+
+def _answers(item: Item, state: ItemState) -> list[Shown]:
+    """The answers of a conflict, with the names: who gave them is what the adjudicator has to weigh."""
+    shown = []
+    for number, answer in enumerate(state.answers, 1):
+        messages, index = answer["proposal"]["messages"], answer["proposal"]["first_bad_message_index"]
+        steps, difference = (
+            shown_steps(messages, item.tools, first=index),
+            compared(item.messages[index], messages[index]),
+        )
+        shown.append(
+            Shown(number, ", ".join(answer["given_by"]), answer["from_week"] or "demonstration", steps, difference)
+        )
+    return shown
 
 
 def _arguments(call: dict[str, Any]) -> Any:

@@ -20,13 +20,14 @@ from flywheel.corrections.stores import open_store
 from flywheel.corrections.workbench import annotate, grading, home, judge
 from flywheel.corrections.workbench.call import Call, Page, Workbench
 from flywheel.corrections.workbench.desk import Desk
-from flywheel.corrections.workbench.forward import Model, is_loopback
+from flywheel.corrections.workbench.forward import Model
 from flywheel.corrections.workbench.grades import Grades
 from flywheel.corrections.workbench.people import People
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.sessions import COOKIE, Attempts, Sessions
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
+from flywheel.privacy.egress import is_loopback
 from flywheel.settings import Settings
 from flywheel.workflows.loader import find_pack
 
@@ -37,6 +38,7 @@ POLICY = (
 _HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
             "Referrer-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin"}  # fmt: skip
 _LARGEST = 4_000_000
+_WRITERS = ("annotator", "adjudicator")  # an adjudicator may write another answer to a conflict
 _STATIC = {"workbench.css": "text/css", "workbench.js": "text/javascript", "htmx.min.js": "text/javascript",
            "icon.svg": "image/svg+xml"}  # fmt: skip
 
@@ -83,13 +85,13 @@ def make_app(bench: Workbench, *, hosts: tuple[str, ...] = ()) -> Starlette:
         Route("/lead", guard(home.lead, "lead"), methods=["GET"]),
         Route("/lead/{deed}", guard(home.lead_deed, "lead"), methods=["POST"]),
         Route("/annotate/next", guard(annotate.take, "annotator"), methods=["POST"]),
-        Route("/annotate/{item}", guard(annotate.page, "annotator"), methods=["GET"]),
+        Route("/annotate/{item}", guard(annotate.page, *_WRITERS), methods=["GET"]),
         Route("/annotate/{item}/text", guard(annotate.whole_text), methods=["GET"]),
-        Route("/annotate/{item}/edit", guard(annotate.edit, "annotator"), methods=["POST"]),
-        Route("/annotate/{item}/fields", guard(annotate.fields, "annotator"), methods=["POST"]),
-        Route("/annotate/{item}/submit", guard(annotate.submit, "annotator"), methods=["POST"]),
+        Route("/annotate/{item}/edit", guard(annotate.edit, *_WRITERS), methods=["POST"]),
+        Route("/annotate/{item}/fields", guard(annotate.fields, *_WRITERS), methods=["POST"]),
+        Route("/annotate/{item}/submit", guard(annotate.submit, *_WRITERS), methods=["POST"]),
         Route("/annotate/{item}/similar", guard(annotate.similar, "annotator"), methods=["POST"]),
-        Route("/annotate/{item}/give-back", guard(annotate.give_back, "annotator"), methods=["POST"]),
+        Route("/annotate/{item}/give-back", guard(annotate.give_back, *_WRITERS), methods=["POST"]),
         Route("/annotate/{item}/claim", guard(annotate.claim_again, "annotator"), methods=["POST"]),
         Route("/annotate/{item}/report", guard(annotate.report), methods=["POST"]),
         *(
@@ -113,13 +115,13 @@ class _Guard:
     def __init__(self, bench: Workbench, hosts: frozenset[str]) -> None:
         self._bench, self._hosts = bench, hosts
 
-    def __call__(self, page: Page, role: str | None = None, *, signed_in: bool = True):
+    def __call__(self, page: Page, *roles: str, signed_in: bool = True):
         async def guarded(request: Request) -> Response:
             call = Call(self._bench, request, self._bench.sessions.new(), None)
             try:
                 self._check_host(request)
                 pairs = await _posted(request) if request.method == "POST" else []
-                response = await run_in_threadpool(self._answer, call, page, role, pairs, signed_in)
+                response = await run_in_threadpool(self._answer, call, page, roles, pairs, signed_in)
             except FlywheelError as refused:
                 response = await run_in_threadpool(_refused, call, refused)
             except ClientDisconnect:
@@ -139,7 +141,7 @@ class _Guard:
         return response
 
     def _answer(
-        self, call: Call, page: Page, role: str | None, pairs: list[tuple[str, str]], signed_in: bool
+        self, call: Call, page: Page, roles: tuple[str, ...], pairs: list[tuple[str, str]], signed_in: bool
     ) -> Response:
         known = self._bench.sessions.read(call.request.cookies.get(COOKIE))
         call.session = known or call.session
@@ -155,10 +157,9 @@ class _Guard:
             self._bench.sessions.check_token(known, token)
         if signed_in and call.person is None:
             return call.go("/sign-in") if call.request.method == "GET" else _refused(call, Refusal("W09"))
-        if role and call.person and role not in call.person.roles:
-            raise Refusal(
-                "W01", f"this page is for the role {role}, {call.name} has {', '.join(call.person.roles) or 'none'}"
-            )
+        if roles and call.person and not set(roles) & set(call.person.roles):
+            wanted, held = " or ".join(roles), ", ".join(call.person.roles) or "none"
+            raise Refusal("W01", f"this page is for the role {wanted}, {call.name} has {held}")
         response = page(call)
         if known is None and not signed_in:
             call.keep(response, call.session)

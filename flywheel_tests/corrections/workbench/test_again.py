@@ -11,10 +11,11 @@ import pytest
 from flywheel.corrections.items import item_of
 from flywheel.corrections.proposal import Proposal, auto_check
 from flywheel.corrections.workbench.again import observe_again, recorded
-from flywheel.corrections.workbench.forward import Model, is_loopback
+from flywheel.corrections.workbench.forward import Model
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.similar import apply_patch, patch_of
 from flywheel.errors import FlywheelError
+from flywheel.privacy.egress import is_loopback
 from flywheel.workflows.loader import load_pack
 from flywheel.workflows.pack import Pack
 from flywheel_tests.corrections.workbench.house import call, item_row, result, says, user, wrong_enum

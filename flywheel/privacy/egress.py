@@ -1,0 +1,72 @@
+"""Egress: what may leave this machine, where to, and the log of every send (design.md 8.16).
+
+Loopback is not leaving. Any other host has to stand in the pack (`egress` in workflow.yaml) with its purpose, is asked over TLS only, and
+is sent nothing in which the entry's `redact` finds something like personal data.
+"""
+
+import ipaddress
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from flywheel.errors import FlywheelError
+from flywheel.privacy.redaction import kinds_in
+from flywheel.toolcalls.arguments import canonical_json
+from flywheel.workflows.pack import Egress
+
+
+class Destination(NamedTuple):
+    """A host that may be asked: whether that leaves the machine, and the kinds of personal data that must not go there."""
+
+    host: str
+    leaves: bool
+    redact: tuple[str, ...]
+
+    def held_back(self, body: Any) -> list[str]:
+        """Kinds of personal data for which the body must not be sent; always none on this machine."""
+        return kinds_in(canonical_json(body), self.redact) if self.leaves else []
+
+
+def destination(url: str, allowed: Sequence[Egress], purpose: str, *, where: str) -> Destination:
+    """The host behind a URL; raises FlywheelError when the pack does not list it for this purpose.
+
+    Args:
+        where: what named the URL, for the error.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not host:
+        raise FlywheelError(f"{url!r} is no address of a server", where=where, remedy="write http://127.0.0.1:8000/v1")
+    if is_loopback(host):
+        return Destination(host, False, ())
+    entry = next((one for one in allowed if one.host == host and one.purpose == purpose), None)
+    if entry is None:
+        raise FlywheelError(
+            f"{host} is not on this machine, and the pack does not list it: the runs would leave the building", where=where,
+            remedy=f"serve the model here, or add to workflow.yaml, egress: - {{host: {host}, purpose: {purpose}}}",
+        )  # fmt: skip
+    if parts.scheme != "https":
+        raise FlywheelError(f"{host} would be asked without encryption", where=where, remedy="write https://")
+    return Destination(host, True, entry.redact)
+
+
+def log_send(log: Path, to: Destination, *, purpose: str, messages: int, size: int, sha256: str, answer: str) -> None:
+    """Add one line to the log of sends: where, what for, how much, the body's hash, and what came back. Never the body."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    line = {"at": datetime.now(UTC).isoformat(), "host": to.host, "left_the_machine": to.leaves, "purpose": purpose, "messages": messages,
+            "bytes": size, "sha256": sha256, "answer": answer}  # fmt: skip
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
