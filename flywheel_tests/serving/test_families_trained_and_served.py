@@ -11,9 +11,10 @@ from flywheel.chat import Renderer
 from flywheel.chat.families import FAMILIES, Family, find_family
 from flywheel.chat.golden import GOLDEN, GOLDEN_TOOLS, steps
 from flywheel.errors import FlywheelError
+from flywheel.serving import canary
 from flywheel.serving.client import ChatClient
-from flywheel.serving.parity import check_adapter_is_live, check_prompt_parity
-from flywheel.serving.vllm_server import ServerSpec, vllm_server
+from flywheel.serving.parity import check_prompt_parity
+from flywheel.serving.vllm_server import BASE, ServerSpec, vllm_server
 from flywheel.training.spec import SftRow, TrainSpec, write_rows
 from flywheel.training.stage import read_result
 from flywheel.workflows.base_model import find_base_model
@@ -57,7 +58,7 @@ def train(family: Family, base: Path, renderer: Renderer, folder: Path) -> Path:
     write_rows(folder / "validation.jsonl", [])
     write_rows(folder / "preference.jsonl", [])
     spec = TrainSpec(
-        base_model=base, base_model_name=family.tiny_model, output=folder / "out", sft_rows=folder / "sft.jsonl",
+        base_model=base, base_model_name=base.name, output=folder / "out", sft_rows=folder / "sft.jsonl",
         preference_rows=folder / "preference.jsonl", validation_rows=folder / "validation.jsonl", lora_rank=8, lora_alpha=16,
         target_modules=family.profile.target_modules, max_pack_tokens=4096, steps_between_saves=10, sft_learning_rate=1e-2,
         sft_presentations=3 * len(rows), rows_per_step=len(rows), patience=3, dpo_learning_rate=1e-5, dpo_beta=0.1,
@@ -84,7 +85,10 @@ def serve(family: Family, base: Path, renderer: Renderer, adapter: Path, folder:
             assert await check_prompt_parity(client, renderer, prompts, GOLDEN_TOOLS) == len(GOLDEN)
             answer = await client.step(adapter.name, prompts[0], GOLDEN_TOOLS, max_tokens=8)
             assert answer.message["role"] == "assistant" and answer.completion_tokens >= 1
-            assert await check_adapter_is_live(client, adapter.name, prompts[:1], GOLDEN_TOOLS) > 1e-3
+            said = await canary.ask_server(
+                client, [BASE, adapter.name], canary.probes(renderer, prompts[:1], GOLDEN_TOOLS)
+            )
+            assert abs(sum(said[BASE][0]) - sum(said[adapter.name][0])) > 1e-2, "the adapter changes what is said"
 
     spec = ServerSpec(base, family, adapters={adapter.name: adapter}, max_lora_rank=8)
     with vllm_server(spec, log=folder / "vllm.log", start_seconds=240) as server:
