@@ -37,7 +37,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renderer: Renderer) ->
     pack = load_pack(tmp_path / "home" / "workflows" / "door")
     model = tmp_path / "home" / "models" / f"{pack.settings.base_model}-0"
     model.mkdir(parents=True)
-    shutil.copy(renderer._tokenizer_file, model / "tokenizer.json")
+    shutil.copy(renderer.tokenizer_file, model / "tokenizer.json")
     write_manifest(model, sha256="0" * 64, source="test")
     made = Lake(tmp_path / "home" / "lake")
     cases = [frozen_row(case, pack.tools_sha256) for case in load_cases(pack.folder / "benchmark", pack.tools)]

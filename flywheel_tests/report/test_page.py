@@ -68,12 +68,16 @@ def test_what_the_adapter_forgot_is_shown_with_its_interval_and_what_was_not_mea
         .clear(1)
         .with_columns(
             adapter_id=pl.lit("a"),
-            log=pl.lit('[{"stage": "SFT", "step": 1, "steps": 1, "loss": 2.0, "seconds": 1.0}]'),
+            log=pl.lit('[{"stage": "SFT", "step": 1, "steps": 1, "loss": 2.0, "seconds": 1.0, "validation": false}]'),
             seconds=1.0,
+            sharing=pl.lit("tree"),
+            tokens=100,
+            tokens_computed=20,
             forgetting_nats=0.325,
             forgetting_low=0.273,
             forgetting_high=0.388,
         )
     )
     page = render(facts._replace(tables={**facts.tables, "checkpoint": trained}))
+    assert "20 of 100 (5.0 times fewer)" in page
     assert "+0.325 nats a token (95 % +0.273 to +0.388)" in page and "not measured: no accepted step" in page
