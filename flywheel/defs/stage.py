@@ -17,6 +17,7 @@ from flywheel.defs.resources import House
 from flywheel.errors import FlywheelError
 from flywheel.lake import TABLES, Lake
 from flywheel.lake.content import content_sha256
+from flywheel.lake.missing import missing_partition
 from flywheel.lake.store import Lineage, Rows
 from flywheel.toolcalls.arguments import sha256_of
 
@@ -71,7 +72,7 @@ class Stage:
         """Record one input partition of this week without reading it, for a stage that streams it; what the lake knows of it."""
         lineage = self.lake.lineage(table, workflow=self.workflow, week=self.week)
         if lineage is None:
-            raise self.lake.missing(table, workflow=self.workflow, week=self.week)
+            raise missing_partition(table, self.workflow, self.week)
         self.versions[f"{table}/{lineage.week}"] = lineage.version
         self.contents[f"{table}/{lineage.week}"] = lineage.content_sha256
         return lineage

@@ -6,7 +6,9 @@ partition, what it was made from and the fingerprint that lets an unchanged stag
 the two commits leaves the old lineage row, so the stage simply runs again.
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +16,13 @@ from typing import Any
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from flywheel.errors import MissingPartition
-from flywheel.jobs import JOBS
 from flywheel.lake.conform import conform, declared_table, partition_values
 from flywheel.lake.content import content_sha256
 from flywheel.lake.data_files import Files, adopted
+from flywheel.lake.missing import missing_partition
 from flywheel.lake.schemas import TABLES
 from flywheel.lake.table import Table
 from flywheel.toolcalls.arguments import canonical_json
@@ -32,10 +33,6 @@ _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 NO_WEEK = "-"
 # Opening a table replays its commits since the last checkpoint: at the default of 100 a year of weeks opens five times slower.
 _CHECKPOINTS = {"delta.checkpointInterval": "10"}
-
-# Which command makes a missing partition, for the error's remedy.
-_FREEZE = {*JOBS["freeze"]}
-_COLLECT = {*JOBS["collect"], "quarantined_records", "toolsets", "near_duplicates", "failure_clusters"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,7 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self._opened: dict[tuple[int, str], DeltaTable] = {}  # by thread: an opened table is no shared object
 
     def uri(self, table: str) -> str:
         """Where the table lies."""
@@ -136,7 +134,7 @@ class Lake:
         declared = declared_table(table)
         partition = partition_values(declared, workflow, week)
         if not self.has_partition(table, workflow=workflow, week=week):
-            raise _missing(table, workflow, week)
+            raise missing_partition(table, workflow, week)
         return self._scan(declared, partition, version)
 
     def read_weeks(self, table: str, *, workflow: str, until: str | None = None) -> pl.DataFrame:
@@ -163,10 +161,6 @@ class Lake:
         """A frame without rows in the table's declared schema."""
         return pl.DataFrame(schema=declared_table(table).polars_schema())
 
-    def missing(self, table: str, *, workflow: str, week: str | None = None) -> MissingPartition:
-        """The error for a partition that was never written, with the command that makes it."""
-        return _missing(table, workflow, week)
-
     def has_partition(self, table: str, *, workflow: str, week: str | None = None) -> bool:
         """Whether the partition was ever written, empty or not."""
         return self.lineage(table, workflow=workflow, week=week) is not None
@@ -189,10 +183,24 @@ class Lake:
         return opened.version() if (opened := self._open(declared_table(table))) else None
 
     def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
+        """The table at `version`, or as it is now: of one opened before, only the commits since are read."""
+        place = (threading.get_ident(), table.name)
+        if (
+            version is None
+            and (known := self._opened.pop(place, None))
+            and (Path(self.uri(table.name)) / "_delta_log").is_dir()
+        ):
+            with suppress(DeltaError):  # its log was scrubbed meanwhile: open it anew
+                known.update_incremental()
+                self._opened[place] = known
+                return known
         try:
-            return DeltaTable(self.uri(table.name), version=version)
+            opened = DeltaTable(self.uri(table.name), version=version)
         except TableNotFoundError:
             return None
+        if version is None:
+            self._opened[place] = opened
+        return opened
 
     def _scan(self, table: Table, partition: Mapping[str, str], version: int | None = None) -> pl.DataFrame:
         opened = self._open(table, version)
@@ -234,7 +242,7 @@ class Lake:
         self, table: Table, frame: pl.DataFrame, predicate: str, run_id: str, inputs: Mapping[str, int] | None
     ) -> int:
         metadata = {"dagster_run_id": run_id, "inputs": canonical_json(dict(inputs or {}))}
-        opened = self._open(table)  # once: replaying the log is what a year of weeks makes slow
+        opened = self._open(table)
         write_deltalake(
             opened or self.uri(table.name),
             frame.to_arrow(),
@@ -288,13 +296,3 @@ def _declared(scan: pl.LazyFrame, kinds: Mapping[str, Any]) -> pl.LazyFrame:
     there = scan.collect_schema()
     later = [pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in there]
     return scan.with_columns(later).select(list(kinds))
-
-
-def _missing(table: str, workflow: str, week: str | None) -> MissingPartition:
-    stage = "freeze" if table in _FREEZE else "collect" if table in _COLLECT else "learn"
-    command = f"flywheel run --workflow {workflow}" + (f" --week {week}" if week else "") + f" --stage {stage}"
-    return MissingPartition(
-        f"{table} was never written for {workflow}" + (f", week {week}" if week else ""),
-        where=f"table {table}",
-        remedy=f"run the stage before it: {command}",
-    )
