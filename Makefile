@@ -15,7 +15,7 @@ EXTRA_INDEX := $(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX))
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-demo: $(READY) ## turn one whole week of support_desk on a real model (about 15 minutes)
+demo: $(READY) ## turn one whole week of support_desk on a real model (about 20 minutes)
 	@$(BIN)/flywheel demo
 
 test: $(READY) ## the default tests, under 8 minutes

@@ -37,6 +37,7 @@ from flywheel.failures.finding import Finding, Rules, Run, Toolbox
 from flywheel.failures.triage import failure_row, find
 from flywheel.failures.week import triage_week
 from flywheel.lake import TABLES, Lake
+from flywheel.operations.bench_row import row
 from flywheel.operations.bench_traces import WEEK, tools, write_traces
 from flywheel.partitions import week_bounds, week_of
 from flywheel.privacy.redaction import KINDS, Policy
@@ -249,27 +250,13 @@ def measure() -> list[dict[str, Any]]:
     rate = {arm: statistics.median(values) for arm, values in rates.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [
-        _row("ingest", rate["ours"], "traces/s/core", rate["cached"], 4.0),
-        _row("ingest_against_bare", rate["ours"], "traces/s/core", rate["bare"], 1.0),
-        _row("ingest_against_naive", rate["ours"], "traces/s/core", rate["naive"], 4.0),
-        _row("ingest_rate", rate["ours"], "traces/s/core", None, 15_000.0),
-        _row("ingest_redacted", rate["redacted"], "traces/s/core", None, 5_000.0),
+        row("ingest", rate["ours"], "traces/s/core", baseline=rate["cached"], target=4.0),
+        row("ingest_against_bare", rate["ours"], "traces/s/core", baseline=rate["bare"], target=1.0),
+        row("ingest_against_naive", rate["ours"], "traces/s/core", baseline=rate["naive"], target=4.0),
+        row("ingest_rate", rate["ours"], "traces/s/core", target=15_000.0),
+        row("ingest_redacted", rate["redacted"], "traces/s/core", target=5_000.0),
         {"name": "ingest_memory", "value": peak, "unit": "MB", "baseline": None, "ratio": None, "target": 1500.0, "ok": peak < 1500},
     ]  # fmt: skip
-
-
-def _row(name: str, value: float, unit: str, baseline: float | None, target: float) -> dict[str, Any]:
-    ratio = value / baseline if baseline else None
-    reached = value if ratio is None else ratio
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "baseline": baseline,
-        "ratio": ratio,
-        "target": target,
-        "ok": reached >= target,
-    }
 
 
 if __name__ == "__main__":

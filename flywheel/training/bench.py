@@ -18,6 +18,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch  # noqa: E402
 
+from flywheel.operations.bench_row import row  # noqa: E402
 from flywheel.serving.cpu_lora import bgmv_shrink  # noqa: E402
 
 
@@ -34,17 +35,6 @@ def interleaved(*works: Callable[[], Any], rounds: int = 3) -> list[float]:
         work()
     turns = [[seconds(work) for work in works] for _ in range(rounds)]
     return [statistics.median(turn[index] for turn in turns) for index in range(len(works))]
-
-
-def row(
-    name: str, value: float, unit: str, *, baseline: float | None = None, target: float | None = None
-) -> dict[str, Any]:
-    """A bench row; the target is met by the ratio to the baseline, or by the value where there is none."""
-    ratio = value / baseline if baseline is not None else None
-    return {
-        "name": name, "value": value, "unit": unit, "baseline": baseline, "ratio": ratio, "target": target,
-        "ok": target is None or (value if ratio is None else ratio) >= target,
-    }  # fmt: skip
 
 
 def adapter_kernel() -> dict[str, Any]:

@@ -15,8 +15,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from flywheel.chat.render import Renderer
+from flywheel.operations.bench_row import row
 from flywheel.training import attention
-from flywheel.training.bench import interleaved, row
+from flywheel.training.bench import interleaved
 from flywheel.training.collate import Pack, Row, pack
 from flywheel.training.forward import target_log_probabilities
 from flywheel.training.packing import cut_all, distinct_tokens

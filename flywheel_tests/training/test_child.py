@@ -88,8 +88,8 @@ def test_a_spec_that_is_none_is_an_error_with_a_remedy_not_a_traceback(tmp_path:
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_stops_at_its_step_and_exports_nothing(tmp_path: Path, base_model: Path):
-    spec = prepare(tmp_path, base_model)
+def test_a_loss_that_is_no_number_stops_at_its_step_and_exports_nothing(tmp_path: Path, tiny_base_model: Path):
+    spec = prepare(tmp_path, tiny_base_model)
     settings = json.loads(spec.read_text())
     spec.write_text(json.dumps({**settings, "sft_learning_rate": 1e30}))
     ended = subprocess.run(command(spec), capture_output=True, text=True, check=False)
