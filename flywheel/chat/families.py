@@ -190,7 +190,7 @@ FAMILIES: dict[str, Family] = {
                             "<tool_response|>", "<|channel>", "<channel|>", '<|"|>'),
             architecture="Gemma4ForConditionalGeneration",
             attention="sliding",
-            profile=Profile(target_modules=rf"(?!.*(vision|audio)).*\.({_PROJECTIONS}|per_layer_\w+)"),
+            profile=Profile(target_modules=rf"(?!.*(vision|audio)).*\.({_PROJECTIONS})"),
             traps=(
                 "five revisions of its template so far: pin the model's revision, and serve with this template",
                 "a turn with calls ends with <|tool_response>, not with <turn|>",

@@ -47,10 +47,13 @@ def export_adapter(
 
 
 def canonical_config(file: Path, base_model_name: str) -> dict[str, Any]:
-    """Rewrite an adapter config so that equal adapters have equal bytes: PEFT leaves a set's order and a path in it."""
+    """Rewrite an adapter config so that equal adapters have equal bytes: PEFT leaves a set's order and a path in it.
+
+    Modules are named one by one, also where training chose them by a regular expression.
+    """
     config = json.loads(file.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base_model_name
-    config["target_modules"] = sorted(config["target_modules"])
+    config["target_modules"] = sorted({name.split(".lora_")[0].split(".")[-1] for name in weight_names(file.parent)})
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return config
 
