@@ -129,7 +129,8 @@ def test_the_merged_model_says_what_the_adapter_says(base: BaseModel, trained: P
     print(
         f"merged against attached {gap(attached['real'][0]):.4f}, against base {gap(attached['base'][0]):.4f} nats a token"
     )
-    assert gap(attached["real"][0]) < canary.TOLERANCE < gap(attached["base"][0])
+    # An adapter of two steps is small: rounding the merged weights to bfloat16 takes up to a quarter of what it changed.
+    assert gap(attached["real"][0]) < gap(attached["base"][0]) / 3
 
 
 def train(base: BaseModel, renderer: Renderer, pack: Pack, histories: list[list[dict]], folder: Path) -> Path:
