@@ -31,13 +31,13 @@ from typing import Any, NamedTuple
 import jsonschema
 import polars as pl
 
+from flywheel.bench_row import row
 from flywheel.failures.detectors import ALWAYS
 from flywheel.failures.detectors.schemas import invalid_calls
 from flywheel.failures.finding import Finding, Rules, Run, Toolbox
 from flywheel.failures.triage import failure_row, find
 from flywheel.failures.week import triage_week
 from flywheel.lake import TABLES, Lake
-from flywheel.operations.bench_row import row
 from flywheel.operations.bench_traces import WEEK, tools, write_traces
 from flywheel.partitions import week_bounds, week_of
 from flywheel.privacy.redaction import KINDS, Policy

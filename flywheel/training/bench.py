@@ -18,7 +18,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch  # noqa: E402
 
-from flywheel.operations.bench_row import row  # noqa: E402
+from flywheel.bench_row import row  # noqa: E402
 from flywheel.serving.cpu_lora import bgmv_shrink  # noqa: E402
 
 

@@ -19,7 +19,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer  # pyright: ignore[reportPrivateImportUsage]
 
-from flywheel.operations.bench_row import row
+from flywheel.bench_row import row
 from flywheel.training import attention
 from flywheel.training.bench import seconds
 from flywheel.training.collate import Pack, Row, pack

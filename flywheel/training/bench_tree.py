@@ -14,8 +14,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from flywheel.bench_row import row
 from flywheel.chat.render import Renderer
-from flywheel.operations.bench_row import row
 from flywheel.training import attention
 from flywheel.training.bench import interleaved
 from flywheel.training.collate import Pack, Row, pack
