@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from flywheel.training.packing import sorted_with_shared
+
 Span = tuple[int, int]
 
 
@@ -58,33 +60,24 @@ class Pack(NamedTuple):
 
 def pack(rows: Sequence[Row]) -> Pack:
     """Lay rows out as one token tree; at least one row."""
-    sequences = [np.array([*row.prompt_ids, *row.target_ids]) for row in rows]
+    sequences = [[*row.prompt_ids, *row.target_ids] for row in rows]
     ids: list[int] = []
     depths: list[int] = []
     branches: list[tuple[int, int]] = []  # (first token of a branch, the token it grows from; -1 for a root)
     paths: list[np.ndarray] = [np.empty(0, int)] * len(rows)
-    before = path = np.empty(0, int)
-    for owner in sorted(range(len(rows)), key=lambda index: sequences[index].tolist()):
-        shared = common_length(before, sequences[owner])
+    path = np.empty(0, int)
+    for owner, shared in zip(*sorted_with_shared(sequences), strict=True):
         fresh = np.arange(len(ids), len(ids) + len(sequences[owner]) - shared)
         if len(fresh):
             branches.append((len(ids), int(path[shared - 1]) if shared else -1))
-        ids += sequences[owner][shared:].tolist()
+        ids += sequences[owner][shared:]
         depths += range(shared, len(sequences[owner]))
-        before = sequences[owner]
         path = paths[owner] = np.concatenate([path[:shared], fresh])
     predictors, targets, scored, owners = _predictions(rows, paths)
     return Pack(
         torch.tensor(ids)[None], torch.tensor(depths)[None], _nodes(branches, len(ids)), predictors, targets, scored, owners,
         tuple(torch.from_numpy(path) for path in paths),
     )  # fmt: skip
-
-
-def common_length(one: np.ndarray, other: np.ndarray) -> int:
-    """Number of leading tokens that two id arrays have in common."""
-    length = min(len(one), len(other))
-    different = one[:length] != other[:length]
-    return int(different.argmax()) if different.any() else length
 
 
 def _nodes(branches: Sequence[tuple[int, int]], length: int) -> tuple[Node, ...]:
