@@ -104,11 +104,9 @@ def training_rows(
 
 
 def child_environment() -> dict[str, str]:
-    """Environment of the child: offline, no telemetry, one tokenizer thread, at peace with its neighbours and its memory."""
+    """Environment of the child: offline, no telemetry, one tokenizer thread, and at peace with its memory."""
     return {
         **os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
-        # Threads that wait sleep instead of spinning: on cores that others use too, a tiny child took 19 s instead of 50.
-        "OMP_WAIT_POLICY": "PASSIVE",
         # glibc keeps what a step frees for the next one, instead of having the kernel zero it again: a tenth of a step.
         "MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33),
     }  # fmt: skip
