@@ -12,7 +12,7 @@ HOME = Path(tempfile.mkdtemp(prefix="flywheel-tests-"))
 os.environ["FLYWHEEL_HOME"] = str(HOME)
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Threads that wait sleep instead of spinning: a tiny training child on cores that others use too took 19 s instead of 50. A
-# real week has its cores to itself, where sleeping costs a fifth of every step.
+# real week's child has its cores to itself and is left to spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for _variable in ("FLYWHEEL_BASE_MODEL", "FLYWHEEL_FIRST_WEEK", "FLYWHEEL_TIME_ZONE"):
     os.environ.pop(_variable, None)

@@ -104,7 +104,7 @@ def training_rows(
 
 
 def child_environment() -> dict[str, str]:
-    """Environment of the child: offline, no telemetry, one tokenizer thread, and at peace with its memory."""
+    """Environment of the child: offline, no telemetry, one tokenizer thread, freed memory kept."""
     return {
         **os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
         # glibc keeps what a step frees for the next one, instead of having the kernel zero it again: a tenth of a step.
