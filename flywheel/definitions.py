@@ -2,7 +2,8 @@
 
     production_traces -> production_failures -> correction_batch                    job collect, on the weekly schedule
         (people correct: claim, review, adjudicate, audit)                          days
-    corrected_traces -> sft_dataset, preference_dataset -> checkpoint
+    corrected_traces -> prequential_results (last week's adapter on them, before they train)
+        -> sft_dataset, preference_dataset -> checkpoint
         -> eval_results -> promotion -> weekly_report                               job learn, when a batch is complete
     served_model (external): what promotion decided in week N serves the traces and is the incumbent of week N+1
 

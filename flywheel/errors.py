@@ -1,5 +1,7 @@
 """The one exception a user should ever meet: what happened, where, and what to do about it."""
 
+from typing import Any
+
 
 class FlywheelError(Exception):
     """A failure a person can cause, and can therefore mend.
@@ -16,6 +18,18 @@ class FlywheelError(Exception):
         self.remedy = remedy
         place = f" [{where}]" if where else ""
         super().__init__(f"{what}{place}\n  -> {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled whole, whatever its class asks for: it comes out of a worker as it was raised."""
+        return _unpickled, (type(self), self.args), self.__dict__
+
+
+def _unpickled(kind: type[FlywheelError], args: tuple[Any, ...]) -> FlywheelError:
+    return kind.__new__(kind, *args)
+
+
+class Interrupted(FlywheelError):
+    """Work that was stopped from outside: a child was killed, a server did not answer. The same work may succeed when it is tried again."""
 
 
 class MissingPartition(FlywheelError):

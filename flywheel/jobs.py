@@ -7,7 +7,8 @@ JOBS: dict[str, tuple[str, ...]] = {
     "freeze": ("benchmark", "demonstrations"),
     "collect": ("production_traces", "production_failures", "correction_batch"),
     "learn": (
-        "corrected_traces", "sft_dataset", "preference_dataset", "checkpoint", "eval_results", "promotion", "weekly_report",
+        "corrected_traces", "prequential_results", "sft_dataset", "preference_dataset", "checkpoint", "eval_results", "promotion",
+        "weekly_report",
     ),
 }  # fmt: skip
 

@@ -26,6 +26,15 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def child_command(module: str, *arguments: str, python: Path | None = None) -> list[str]:
+    """Command of a heavy child, `python -m MODULE ARGUMENT...`, with the launcher of this file before it.
+
+    Args:
+        python: another interpreter for the child alone; ours by default.
+    """
+    return [sys.executable, "-m", "flywheel.processes", "--", str(python or sys.executable), "-m", module, *arguments]
+
+
 def start_group(
     command: Sequence[str], *, environment: Mapping[str, str], log: Path | None = None
 ) -> subprocess.Popen[bytes]:

@@ -3,8 +3,9 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 # Before anything of flywheel is imported: the code location reads once, at import, which packs there are.
@@ -18,6 +19,7 @@ for _variable in ("FLYWHEEL_BASE_MODEL", "FLYWHEEL_FIRST_WEEK", "FLYWHEEL_TIME_Z
     os.environ.pop(_variable, None)
 shutil.copytree(Path(__file__).parent / "packs" / "door", HOME / "workflows" / "door")
 
+import hypothesis
 import pytest
 
 import flywheel.demo
@@ -27,6 +29,10 @@ from flywheel.lake import Lake
 from flywheel.training.tiny_tokenizer import train_tokenizer
 from flywheel.workflows.loader import load_pack
 from flywheel.workflows.pack import Pack
+
+# An example's time is the machine's affair: a busy one would fail tests of what is right.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 SUPPORT_DESK = Path(flywheel.demo.__file__).parent / "support_desk"
 
@@ -62,3 +68,15 @@ def renderer_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ren
 @pytest.fixture(scope="session")
 def renderer(renderer_of: Callable[[str], Renderer]) -> Renderer:
     return renderer_of("chatml_hermes")
+
+
+@pytest.fixture(scope="session")
+def ray() -> Iterator[None]:
+    """A Ray of this machine, ended when the tests are; whoever uses it starts it. Skips with the reason, or fails where all services must be there."""
+    if find_spec("ray") is None:  # not imported here: how it is started is said to it before
+        why = "Ray is not installed: pip install 'flywheel-loop[ray]'"
+        pytest.fail(why) if os.environ.get("FLYWHEEL_REQUIRE_SERVICES") == "1" else pytest.skip(why)
+    yield
+    import ray
+
+    ray.shutdown()

@@ -1,5 +1,6 @@
 """The code location: loads light and quick, and every asset is described, owned and grouped."""
 
+import resource
 import subprocess
 import sys
 import time
@@ -7,9 +8,9 @@ import time
 import dagster as dg
 import pytest
 
-HEAVY = ("torch", "vllm", "transformers", "trl", "peft", "datasets")
+HEAVY = ("torch", "vllm", "transformers", "trl", "peft", "datasets", "scipy.stats", "matplotlib")
 ASSETS = {"production_traces", "quarantined_records", "production_failures", "correction_batch", "corrected_traces", "sft_dataset", "preference_dataset",
-          "checkpoint", "eval_results", "promotion", "weekly_report", "served_model", "benchmark", "demonstrations"}  # fmt: skip
+          "prequential_results", "checkpoint", "eval_results", "eval_metrics", "promotion", "weekly_report", "served_model", "benchmark", "demonstrations", "next_asks"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +24,20 @@ def test_a_fresh_interpreter_loads_it_without_the_heavy_packages_in_under_four_s
     snippet = f"import sys, flywheel.definitions; print([name for name in {HEAVY} if name in sys.modules])"
     seconds = []
     for _ in range(3):
-        started = time.monotonic()
+        # Seconds of the processor, or of the clock where those are fewer: other work on the machine is not the import's.
+        started, used = time.monotonic(), _used_by_children()
         loaded = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, check=False)
-        seconds.append(time.monotonic() - started)
+        seconds.append(min(time.monotonic() - started, _used_by_children() - used))
         assert loaded.returncode == 0, loaded.stderr
         assert loaded.stdout.strip() == "[]"
-    assert min(seconds) < 4, (
-        f"took {seconds} s; the fastest of three counts, other work on the machine is not the import's"
-    )
+        if seconds[-1] < 4:
+            return
+    assert min(seconds) < 4, f"took {seconds} s; the fastest of three counts"
+
+
+def _used_by_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_the_week_is_whole(graph):
@@ -58,7 +65,7 @@ def test_checks_that_must_stop_a_week_are_blocking():
     specs = [spec for definition in defs.asset_checks or [] for spec in definition.check_specs]
     blocking = {spec.name for spec in specs if spec.blocking}
     assert {"every_line_is_accounted_for", "corrections_are_schema_valid", "nobody_has_two_roles", "no_benchmark_leak",
-            "both_arms_ran_the_same_cases"} <= blocking  # fmt: skip
+            "both_arms_ran_the_same_cases", "scored_before_trained"} <= blocking  # fmt: skip
 
 
 def test_the_import_wall_is_linted():

@@ -7,7 +7,18 @@ import flywheel
 
 ROOT = Path(flywheel.__file__).parent
 STAGES = ("traces", "failures", "corrections", "datasets", "training", "evaluation", "promotion", "report")
-NOUNS = ("benchmark", "workflows", "toolcalls", "chat", "similarity", "privacy", "statistics", "serving", "lake")
+NOUNS = (
+    "benchmark",
+    "workflows",
+    "toolcalls",
+    "detectors",
+    "chat",
+    "similarity",
+    "privacy",
+    "statistics",
+    "serving",
+    "lake",
+)
 
 
 def imports(file: Path) -> set[str]:

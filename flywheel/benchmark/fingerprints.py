@@ -48,7 +48,7 @@ Call = tuple[str, dict[str, Any]]
 
 def masked(text: str) -> str:
     """Text with e-mails, ids and numbers replaced by a placeholder and punctuation dropped, case folded."""
-    text = re.sub(r"\S+@\S+", " @mail ", text.casefold())
+    text = re.sub(r"(?<!\S)\S+@\S+", " @mail ", text.casefold())
     text = re.sub(r"\b(?=\w*\d)[\w-]+\b", " #id ", text)
     return " ".join(re.findall(r"[#@]?\w+", text))
 

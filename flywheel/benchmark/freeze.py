@@ -1,11 +1,12 @@
 """Freezing: a case that entered the benchmark keeps its bytes for ever."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
 
-from flywheel.benchmark.cases import Case
+from flywheel.benchmark.cases import Case, case_content
 from flywheel.benchmark.fingerprints import FINGERPRINT_VERSION, fingerprints
 from flywheel.errors import FlywheelError
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
@@ -16,7 +17,7 @@ def frozen_row(case: Case, tools_sha256: str, vocabulary: frozenset[str] = froze
 
     `vocabulary` are the words of the tools (`fingerprints.tool_vocabulary`).
     """
-    content = case.model_dump(mode="json", exclude_none=True)
+    content = case_content(case)
     return {
         "case_id": case.id,
         "case_cluster": case.cluster,
@@ -24,6 +25,7 @@ def frozen_row(case: Case, tools_sha256: str, vocabulary: frozenset[str] = froze
         "content_sha256": sha256_of(content),
         "tools_sha256": tools_sha256,
         "case": canonical_json(content),
+        "tags": canonical_json(case.tags),
         "origin_trace_id": case.origin.trace_id if case.origin else None,
         "retired": False,
         **{name: value for name, value in fingerprints(case, vocabulary).items() if name != "case_id"},
@@ -36,15 +38,18 @@ def frozen_and_retired(
     """The whole table after a freeze: every case ever frozen, byte for byte, and the new ones.
 
     A case that the pack no longer lists is retired: it is not evaluated any more, and its fingerprints bar training for ever. Marks of
-    an older fingerprint version are computed anew from the case; the search compares marks of one version only.
+    an older fingerprint version are computed anew from the case; the search compares marks of one version only. Tags are the pack's
+    of today: they are no part of what is frozen.
     """
     frozen = _marked_anew(frozen, vocabulary)
-    known, listed = set(frozen["case_id"]), {row["case_id"] for row in rows}
+    known, listed = set(frozen["case_id"]), {row["case_id"]: row for row in rows}
     added = [row for row in rows if row["case_id"] not in known]
     schema = {name: kind for name, kind in frozen.schema.items() if name != "workflow"}
     fresh = pl.DataFrame(added, schema=schema, orient="row") if added else pl.DataFrame(schema=schema)
     whole = pl.concat([frozen.select(list(schema)), fresh])
-    return whole.with_columns(retired=~pl.col("case_id").is_in(sorted(listed))).sort("case_id")
+    tags = pl.col("case_id").replace_strict({key: row["tags"] for key, row in listed.items()}, default=pl.col("tags"))
+    retired = ~pl.col("case_id").is_in(sorted(listed))
+    return whole.with_columns(retired=retired, tags=tags if listed else pl.col("tags")).sort("case_id")
 
 
 def _marked_anew(frozen: pl.DataFrame, vocabulary: frozenset[str]) -> pl.DataFrame:
@@ -59,7 +64,10 @@ def _marked_anew(frozen: pl.DataFrame, vocabulary: frozenset[str]) -> pl.DataFra
 
 def active(frozen: pl.DataFrame) -> list[Case]:
     """The cases that evaluate today: all of the `benchmark` table that are not retired, by id."""
-    return [Case.model_validate_json(case) for case in frozen.filter(~pl.col("retired")).sort("case_id")["case"]]
+    rows = frozen.filter(~pl.col("retired")).sort("case_id").select("case", "tags")
+    return [
+        Case.model_validate({**json.loads(case), "tags": json.loads(tags or "[]")}) for case, tags in rows.iter_rows()
+    ]
 
 
 def refuse_changed_cases(frozen: pl.DataFrame, rows: Iterable[dict[str, Any]]) -> None:

@@ -48,13 +48,17 @@ class Leak(NamedTuple):
 
 
 def read_registry(lake: Lake, workflow: str) -> pl.DataFrame:
-    """Fingerprints of every case ever frozen, retired ones included, and of every row ever held out: `case_id` and COLUMNS.
+    """Fingerprints of every case ever frozen, retired ones included, of every draft, and of every row ever held out.
+
+    Columns: `case_id` and COLUMNS.
 
     Raises MissingPartition when no benchmark was ever frozen.
     """
     cases = lake.read_partition("benchmark", workflow=workflow).select("case_id", *COLUMNS)
     held_out = lake.read_weeks("held_out", workflow=workflow).select(pl.col("row_id").alias("case_id"), *COLUMNS)
-    return pl.concat([cases, held_out])
+    drafts = lake.read_weeks("benchmark_drafts", workflow=workflow).select("case_id", *COLUMNS)
+    frozen = cases["case_id"].implode()
+    return pl.concat([cases, drafts.filter(~pl.col("case_id").is_in(frozen)), held_out])
 
 
 def find_leaks(

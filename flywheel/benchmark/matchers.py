@@ -1,17 +1,174 @@
 """When is an argument right? Typed and explicit per parameter, never a lossy string comparison.
 
-A matcher is an object with one of `exact` (default; numbers compared as numbers, a boolean never equals a number),
-`one_of`, `casefold`, `normalised_text`, `set`, `regex` or `ignore`, and optionally `may_omit`.
+A matcher is an object with one of the keys below, and optionally `may_omit`: true.
+
+    exact             this value; numbers compared as numbers, a boolean never equals a number
+    one_of            one of these values
+    casefold          this text, upper and lower case alike
+    normalised_text   this text, case, punctuation at word edges and whitespace ignored
+    set               these values in any order, each as often as it is listed
+    regex             a text that the pattern matches as a whole; ECMA 262, linear time, so without look-around and back-references
+    ignore            any value: true, or better the reason why it does not matter
 """
 
-import re
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-from scipy.optimize import linear_sum_assignment
+import jsonschema_rs
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
-KINDS = ("exact", "one_of", "casefold", "normalised_text", "set", "regex", "ignore")
+# Compiled size of a pattern in bytes: counted repetitions of counted repetitions are refused instead of built.
+_PATTERN_BYTES = 1_000_000
+
+
+class MatcherProblem(ValueError):
+    """A matcher that says nothing, or two things at once, or what cannot be matched; `remedy` says what to write instead."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
+class Matcher(BaseModel):
+    """What one argument must be. `may_omit`: the call is right without the argument, too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    may_omit: StrictBool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a parsed argument value is right."""
+        raise NotImplementedError
+
+
+class Exact(Matcher):
+    """The value itself, by typed equality (`equal`)."""
+
+    exact: Any
+
+    def accepts(self, value: Any) -> bool:
+        """See Matcher."""
+        return equal(self.exact, value)
+
+
+class OneOf(Matcher):
+    """Any of several values."""
+
+    one_of: list[Any] = Field(min_length=1)
+
+    def accepts(self, value: Any) -> bool:
+        """See Matcher."""
+        return any(equal(wanted, value) for wanted in self.one_of)
+
+
+class Casefold(Matcher):
+    """A text whose case does not matter."""
+
+    casefold: str
+
+    def accepts(self, value: Any) -> bool:
+        """See Matcher."""
+        return isinstance(value, str) and value.casefold() == self.casefold.casefold()
+
+
+class NormalisedText(Matcher):
+    """A text whose case, whitespace and punctuation at word edges do not matter."""
+
+    normalised_text: str
+
+    @field_validator("normalised_text")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if not normalise(text):
+            raise MatcherProblem("normalised_text has no word in it", "use exact for a text of punctuation only")
+        return text
+
+    def accepts(self, value: Any) -> bool:
+        """See Matcher."""
+        return isinstance(value, str) and normalise(value) == normalise(self.normalised_text)
+
+
+class SetOf(Matcher):
+    """A list with these values in any order; a value listed twice must be there twice."""
+
+    set: list[Any]
+
+    def accepts(self, value: Any) -> bool:
+        """See Matcher. The pairing is a maximum matching, so that no order of the values decides."""
+        if not isinstance(value, list) or len(value) != len(self.set):
+            return False
+        if not value:
+            return True
+        _, misfits = _best_pairing([[float(not equal(wanted, have)) for have in value] for wanted in self.set])
+        return misfits == 0
+
+
+class Regex(Matcher):
+    """A text that a pattern matches from its first character to its last."""
+
+    regex: str = Field(max_length=2_000)
+
+    @field_validator("regex")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        _pattern(pattern)
+        return pattern
+
+    def accepts(self, value: Any) -> bool:
+        """See Matcher. Linear in the length of the text."""
+        try:
+            return isinstance(value, str) and _pattern(self.regex).is_valid(value)
+        except ValueError:  # a text that is no Unicode
+            return False
+
+
+class Ignore(Matcher):
+    """Any value. A text instead of true is the reason, which the lint asks for where the argument is required."""
+
+    ignore: Literal[True] | str = Field(union_mode="left_to_right")
+
+    def accepts(self, value: Any) -> bool:
+        """See Matcher."""
+        return True
+
+
+_TYPES: dict[str, type[Matcher]] = {
+    "exact": Exact, "one_of": OneOf, "casefold": Casefold, "normalised_text": NormalisedText, "set": SetOf, "regex": Regex,
+    "ignore": Ignore,
+}  # fmt: skip
+KINDS = tuple(_TYPES)
+
+
+@lru_cache(maxsize=1_000)
+def _pattern(pattern: str) -> jsonschema_rs.Validator:
+    """The pattern anchored at both ends. Python's `re` is not used: nested repetitions can hang it."""
+    try:
+        options = jsonschema_rs.RegexOptions(size_limit=_PATTERN_BYTES)
+        schema = {"type": "string", "pattern": f"^(?:{pattern})$"}
+        return jsonschema_rs.validator_for(schema, offline=True, pattern_options=options)
+    except ValueError:
+        raise MatcherProblem(
+            f"the pattern {pattern!r} is no regular expression that can be matched in linear time",
+            "write an ECMA 262 pattern without look-around and back-references, with small repetition counts",
+        ) from None
+
+
+def read_matcher(rule: Any) -> Matcher:
+    """The typed matcher that a case writes as an object; raises MatcherProblem, a ValueError that carries the remedy."""
+    given = [name for name in KINDS if isinstance(rule, Mapping) and name in rule]
+    if len(given) != 1:
+        said = f"an unknown matcher: {rule!r}" if not given else f"one matcher with {' and '.join(given)}"
+        raise MatcherProblem(said, f'write one of {", ".join(KINDS)}, as in {{"exact": "A1"}}')
+    try:
+        return _TYPES[given[0]].model_validate(rule)
+    except ValidationError as error:
+        first = error.errors()[0]
+        inner = (first.get("ctx") or {}).get("error")
+        if isinstance(inner, MatcherProblem):
+            raise inner from None
+        at = ".".join(map(str, first["loc"])) or given[0]
+        raise MatcherProblem(f"{at}: {first['msg']}", f"correct the matcher {given[0]}, or remove {at}") from None
 
 
 class Call(NamedTuple):
@@ -44,35 +201,16 @@ def equal(expected: Any, actual: Any) -> bool:
 
 def normalise(text: str) -> str:
     """Text with case folded, punctuation at word edges removed and whitespace collapsed."""
-    return " ".join(word.strip(".,;:!?\"'()") for word in text.casefold().split()).strip()
+    words = (word.strip(".,;:!?\"'()") for word in text.casefold().split())
+    return " ".join(word for word in words if word)
 
 
-def matches(matcher: dict[str, Any], actual: Any) -> bool:
-    """Whether one argument value satisfies its matcher; an unknown matcher raises ValueError."""
-    kind = next((name for name in KINDS if name in matcher), None)
-    match kind:
-        case "ignore":
-            return True
-        case "exact":
-            return equal(matcher["exact"], actual)
-        case "one_of":
-            return any(equal(value, actual) for value in matcher["one_of"])
-        case "casefold":
-            return isinstance(actual, str) and actual.casefold() == str(matcher["casefold"]).casefold()
-        case "normalised_text":
-            return isinstance(actual, str) and normalise(actual) == normalise(str(matcher["normalised_text"]))
-        case "set":
-            wanted = matcher["set"]
-            if not isinstance(actual, list) or len(actual) != len(wanted):
-                return False
-            return all(any(equal(want, have) for have in actual) for want in wanted)
-        case "regex":
-            return isinstance(actual, str) and re.fullmatch(matcher["regex"], actual) is not None
-        case _:
-            raise ValueError(f"unknown matcher {sorted(matcher)}; use one of {', '.join(KINDS)}")
+def matches(matcher: Mapping[str, Any] | Matcher, actual: Any) -> bool:
+    """Whether one argument value satisfies its matcher; an unusable matcher raises MatcherProblem, a ValueError."""
+    return (matcher if isinstance(matcher, Matcher) else read_matcher(matcher)).accepts(actual)
 
 
-def match_arguments(expected: dict[str, dict[str, Any]], actual: dict[str, Any] | None) -> list[str]:
+def match_arguments(expected: Mapping[str, Mapping[str, Any]], actual: Mapping[str, Any] | None) -> list[str]:
     """Why the arguments are wrong, one sentence a parameter; empty when they are right."""
     if actual is None:
         return ["the arguments are no JSON object"]
@@ -86,7 +224,7 @@ def match_arguments(expected: dict[str, dict[str, Any]], actual: dict[str, Any] 
     return wrong
 
 
-def match_calls(expected: Sequence[tuple[str, dict[str, dict[str, Any]]]], actual: Sequence[Call]) -> CallMatch:
+def match_calls(expected: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]], actual: Sequence[Call]) -> CallMatch:
     """Compare calls in any order: equal counts, equal names, and a pairing in which all arguments match.
 
     The pairing is the best one (maximum bipartite matching), not the first that fits.
@@ -98,14 +236,28 @@ def match_calls(expected: Sequence[tuple[str, dict[str, dict[str, Any]]]], actua
         )
     if not wanted:
         return CallMatch(True, True, None)
-    reasons = [
-        [None if name == call.name and not (wrong := match_arguments(matchers, call.arguments)) else
-         f"{call.name}: {'; '.join(wrong) if name == call.name else 'other tool'}" for call in actual]
-        for name, matchers in expected
-    ]  # fmt: skip
-    cost = np.array(
-        [[0.0 if reason is None else 1.0 if "other tool" not in reason else 2.0 for reason in row] for row in reasons]
-    )
-    rows, columns = linear_sum_assignment(cost)
-    left = [reasons[row][column] for row, column in zip(rows, columns, strict=True) if reasons[row][column]]
+    # Two calls of other tools cost more than a wrong argument, so that the reason named is about a call of the right tool.
+    reasons = [[_wrong(name, matchers, call) for call in actual] for name, matchers in expected]
+    cost = [
+        [2.0 if name != call.name else float(reason is not None) for call, reason in zip(actual, row, strict=True)]
+        for (name, _), row in zip(expected, reasons, strict=True)
+    ]
+    pairs, _ = _best_pairing(cost)
+    left = [reason for row, column in pairs if (reason := reasons[row][column])]
     return CallMatch(True, not left, left[0] if left else None)
+
+
+def _best_pairing(cost: list[list[float]]) -> tuple[list[tuple[int, int]], float]:
+    """The cheapest pairing of rows with columns of a square table, and what it costs."""
+    # Here, not above: scipy takes a third of a second to load, and the code location only reads cases.
+    from scipy.optimize import linear_sum_assignment
+
+    pairs = [(int(row), int(column)) for row, column in zip(*linear_sum_assignment(cost), strict=True)]
+    return pairs, sum(cost[row][column] for row, column in pairs)
+
+
+def _wrong(name: str, matchers: Mapping[str, Mapping[str, Any]], call: Call) -> str | None:
+    if name != call.name:
+        return f"{call.name}: other tool"
+    wrong = match_arguments(matchers, call.arguments)
+    return f"{call.name}: {'; '.join(wrong)}" if wrong else None

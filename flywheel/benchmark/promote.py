@@ -5,15 +5,18 @@ failure cluster, because the class of failure is what training must repair (desi
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from flywheel.benchmark.cases import Case, load_cases
+from flywheel.benchmark.skeletons import answer_expectation
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 from flywheel.toolcalls.arguments import canonical_json, parse_arguments
+from flywheel.toolcalls.structured_answers import ResponseSchema, answer_fields, check_answer, response_at
 
 FILE = "promoted.jsonl"
 _CATEGORY = {"bad_recovery": "recovery", "refusal_error": "refusal"}
@@ -26,8 +29,18 @@ class Wanted(NamedTuple):
     includes: list[str] | None = None
 
 
-def case_of_trace(lake: Lake, workflow: str, trace_id: str, wanted: Wanted, *, category: str | None = None) -> Case:
+def case_of_trace(
+    lake: Lake,
+    workflow: str,
+    trace_id: str,
+    wanted: Wanted,
+    *,
+    category: str | None = None,
+    responses: Sequence[ResponseSchema] = (),
+) -> Case:
     """The case that a failed run makes, its expectation taken from its accepted correction, or from `wanted` where given.
+
+    `responses` are the pack's: a correction that is an answer under one is expected field by field.
 
     Raises FlywheelError for an unknown run, a run on which no failure was found, and a missing expectation.
     """
@@ -42,21 +55,28 @@ def case_of_trace(lake: Lake, workflow: str, trace_id: str, wanted: Wanted, *, c
     correction = _first(lake, "corrected_traces", workflow, trace_id)
     index = correction["first_bad_message_index"] if correction else failure["message_index"]
     history = [message for message in json.loads(trace["messages"])[:index] if message["role"] != "system"]
-    right = json.loads(correction["messages"])[index] if correction else None
+    corrected = json.loads(correction["messages"])[: index + 1] if correction else []
+    right = corrected[index] if corrected else None
+    response = response_at(responses, corrected, index) if corrected else None
     group, conversations = _neighbours(lake, workflow, trace)
     tools = {failure["tool"], *(call["function"]["name"] for call in (right or {}).get("tool_calls") or [])} - {None}
-    steps = sum(message["role"] == "assistant" for message in history)
     return Case.model_validate(
         {
             "id": f"promoted-{trace_id}",
             "cluster": f"promoted-{group}",
-            "category": category or _CATEGORY.get(failure["bucket"]) or ("multi_step" if steps else "tool_calling"),
+            "category": category or category_of(failure["bucket"], history),
             "exercises": {"buckets": [failure["bucket"]], "tools": sorted(tools)},
             "messages": history,
-            "expectation": _expectation(wanted, right, where),
+            "expectation": _expectation(wanted, right, response, where),
             "origin": {"trace_id": trace_id, "conversations": conversations},
         }
     )
+
+
+def category_of(bucket: str, history: list[dict[str, Any]]) -> str:
+    """The category of a step with this history that failed in this bucket, or that did not fail (an empty bucket)."""
+    steps = sum(message["role"] == "assistant" for message in history)
+    return _CATEGORY.get(bucket) or ("multi_step" if steps else "tool_calling")
 
 
 def write_case(folder: Path, case: Case, tools: list[dict[str, Any]]) -> Path:
@@ -94,8 +114,12 @@ def _neighbours(lake: Lake, workflow: str, trace: dict[str, Any]) -> tuple[str, 
     return group, list(dict.fromkeys([trace["conversation_id"], *sorted(traces["conversation_id"])]))
 
 
-def _expectation(wanted: Wanted, right: dict[str, Any] | None, where: str) -> dict[str, Any]:
-    calls = wanted.calls
+def _expectation(
+    wanted: Wanted, right: dict[str, Any] | None, response: ResponseSchema | None, where: str
+) -> dict[str, Any]:
+    calls, said = wanted.calls, str((right or {}).get("content") or "")
+    if calls is None and not wanted.includes and response and not check_answer(response, said):
+        return answer_expectation(response.name, answer_fields(said) or {})
     if calls is None and not wanted.includes and right:
         calls = [
             {"name": c["function"]["name"], "arguments": parse_arguments(c["function"]["arguments"]).value or {}}

@@ -43,7 +43,7 @@ class Family:
 
     Attributes:
         models: Hugging Face names the record is written for.
-        tiny_model: its tiny random model, made by `flywheel model NAME`.
+        tiny_model: its tiny random model, made by `flywheel model add NAME`.
         template_sha256: pin of the template file; a test holds the two together.
         call_format: how a call is written, in words.
         tool_parser: vLLM's `--tool-call-parser`.
@@ -106,7 +106,7 @@ FAMILIES: dict[str, Family] = {
             name="chatml_hermes",
             models=("HuggingFaceTB/SmolLM2-135M-Instruct",),
             tiny_model="tiny-random",
-            template_sha256="9a0bd1876e0845f3723d48be64d761298e5ec75e3c53a7bb281dd966f6cbba25",
+            template_sha256="9b3f543a3562d7df445525e68d850f5e337741564ac24f47bf634f825d9ec96d",
             call_format=_HERMES,
             tool_parser="hermes",
             end_of_turn=("<|im_end|>",),
@@ -124,7 +124,7 @@ FAMILIES: dict[str, Family] = {
             name="qwen3_5",
             models=("Qwen/Qwen3.5-4B",),
             tiny_model="tiny-qwen3.5",
-            template_sha256="6d6bbaa9df41f1d9e73b8c2e46906d5a165df322256ef615f343c34cd51eeb00",
+            template_sha256="e64c0c1c362e4b5daf914d93cafc530512e4e25431813ec43e0a4fbfb98d5e0a",
             call_format="<tool_call><function=NAME><parameter=KEY>value</parameter></function></tool_call>",
             tool_parser="qwen3_xml",
             end_of_turn=("<|im_end|>",),
@@ -146,7 +146,7 @@ FAMILIES: dict[str, Family] = {
             name="phi4_mini",
             models=("microsoft/Phi-4-mini-instruct",),
             tiny_model="tiny-phi-4-mini",
-            template_sha256="6a1d0c23cda41a55c412b8b5efa4424fd236cb10601d0e603063b52eeac8d26c",
+            template_sha256="7e0b8267c65789fc578c8829d151b323bc8cf6a35b04ccfbc6a24cdb86e3e6fa",
             call_format='functools[{"name": …, "arguments": {…}}, …]',
             tool_parser="flywheel_phi4_mini",
             tool_parser_plugin=PHI4_MINI_PARSER,
@@ -165,7 +165,7 @@ FAMILIES: dict[str, Family] = {
             name="smollm3",
             models=("HuggingFaceTB/SmolLM3-3B",),
             tiny_model="tiny-smollm3",
-            template_sha256="71b2112bb4d6b61a9941647f337d08de9a9c40f293601bbfa67326e8883190e5",
+            template_sha256="f308e5d983ac5cd38f352c8a65e648bee4ec0d8409e3b322a81c8e8cc3d3dbcb",
             call_format=_HERMES,
             tool_parser="hermes",
             end_of_turn=("<|im_end|>",),
@@ -182,7 +182,7 @@ FAMILIES: dict[str, Family] = {
             name="gemma4",
             models=("google/gemma-4-E2B-it",),
             tiny_model="tiny-gemma-4",
-            template_sha256="19f1007561e030bfdf460d37c32a4971b27ffb34293713259f544efaa76bfdc6",
+            template_sha256="3b56ffe5f4d194b8d1bea2cd943bf0b61cc224afa3a0338931e81aeb49464f8f",
             call_format='<|tool_call>call:NAME{key:<|"|>value<|"|>,…}<tool_call|>',
             tool_parser="gemma4",
             end_of_turn=("<turn|>", "<|tool_response>"),
@@ -204,7 +204,7 @@ FAMILIES: dict[str, Family] = {
             name="mistral",
             models=("mistralai/Mistral-7B-Instruct-v0.3",),
             tiny_model="tiny-mistral",
-            template_sha256="00fc984f2d112235a28798f8658def6272dc24e17fb066b270b585d8be032dac",
+            template_sha256="ed39b02c2af9511092ac02681ce346b54c56da2db0f8177cd5c3822d64c0d238",
             call_format='[TOOL_CALLS] [{"name": …, "arguments": {…}, "id": …}]',
             tool_parser="mistral",
             tokenizer_mode="hf",

@@ -1,6 +1,6 @@
 """Text from traces on its way to a person: shown, never active, and with nothing hidden in it.
 
-What goes here: how unprintable text is spelled out. What does not: HTML; a template escapes what it is given.
+What goes here: how unprintable text is spelled out, and text inside Markdown. What does not: HTML; a template escapes what it is given.
 """
 
 import re
@@ -9,6 +9,11 @@ from typing import Any, NamedTuple
 
 # Everything that might be unprintable: cheap to find, and `isprintable` then decides.
 _SUSPECT = re.compile(r"[^\x20-\x7e\n]")
+
+
+_WWW = re.compile(r"\bwww\.", re.I)
+_ACTIVE = re.compile(r"[\\`|<>&*\[\]~#]")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
 class Segment(NamedTuple):
@@ -33,6 +38,14 @@ def segments(value: Any) -> list[Segment]:
 def has_hidden(value: Any) -> bool:
     """Whether the text holds a character that a page would not show."""
     return visible(value) != str(value)
+
+
+def in_markdown(value: Any) -> str:
+    """The text as one line of Markdown that shows it and does nothing: no markup, HTML, table cells, images or links, bare addresses included."""
+    shown = visible(str(value)).replace("\n", " ")
+    # Dagster's pages make links of bare addresses too: https[:]//example.org is how one is written that must not be clicked.
+    shown = _WWW.sub("www[.]", shown.replace("://", "[:]//"))
+    return _ACTIVE.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), shown)
 
 
 def _pieces(text: str) -> Iterator[Segment]:

@@ -4,16 +4,30 @@ import sys
 from typing import Any
 
 import typer
+from typer.main import get_command
 
+from flywheel.chat.visible import visible
+from flywheel.cli.terminal import guard
 from flywheel.errors import FlywheelError
+
+# What a partner's installation (extra `workbench`) does not have.
+_OF_THE_LOOP = ("dagster", "deltalake", "polars", "pyarrow", "numpy", "scipy", "sqlalchemy", "fsspec", "matplotlib", "tokenizers", "xxhash")  # fmt: skip
 
 
 class _Application(typer.Typer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().__call__(*args, **kwargs)
+            return guard(get_command(self))(*args, **kwargs)
         except FlywheelError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {visible(error)}", file=sys.stderr)
+            sys.exit(2)
+        except ModuleNotFoundError as missing:
+            if (missing.name or "").split(".")[0] not in _OF_THE_LOOP:
+                raise
+            print(
+                f"error: {missing.name} is not installed: here is the workbench alone\n  -> python -m pip install 'flywheel-loop[loop]'",
+                file=sys.stderr,
+            )
             sys.exit(2)
         except KeyboardInterrupt:
             print("stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
@@ -27,16 +41,36 @@ app = _Application(
 )
 
 from flywheel.cli import (  # noqa: E402, F401  (they register their commands)
+    audit,
     batch,
     benchmark,
+    benchmark_drafts,
+    benchmark_import,
+    bootstrap,
+    checkpoint,
+    correspondence,
+    cost,
+    cover,
     dataset,
     demonstration,
+    evaluation,
+    gate,
     lineage,
+    maintenance,
+    model,
     operations,
+    pack,
+    prequential,
+    promotion,
+    receipts,
+    reference,
+    report,
     run,
+    serving,
     teacher,
     traces,
     training,
+    value,
     workbench,
     workflows,
 )

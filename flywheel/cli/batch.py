@@ -59,7 +59,7 @@ def close(
     from flywheel.corrections.closing import close_now
     from flywheel.workflows.loader import find_pack
 
-    store, batch = _store_and_batch(workflow, week)
+    store, batch = store_and_batch(workflow, week)
     print(close_now(store, find_pack(Settings().workflows(), workflow), batch, by=by))
 
 
@@ -75,20 +75,26 @@ def export(
     due: Annotated[
         str | None, typer.Option(help="When it is due, ISO 8601; seven days after it was opened by default.")
     ] = None,
+    slices: Annotated[
+        int, typer.Option(help="Make so many signed folders OUT/slice-N, each with its share of the items.", min=1)
+    ] = 1,
 ) -> None:
-    """Hand a week's batch out as a signed folder, and freeze it."""
+    """Hand a week's batch out as a signed folder, or one for each of several people, and freeze it."""
     from flywheel.chat.visible import visible
-    from flywheel.corrections.handoff.export import export as hand_out
+    from flywheel.corrections.handoff.export import export_slices
     from flywheel.lake import Lake
     from flywheel.workflows.loader import checked_name, find_pack
 
     settings = Settings()
-    store, batch = _store_and_batch(workflow, week)
-    done = hand_out(
-        store, Lake(settings.lake()), find_pack(settings.workflows(), workflow), batch, out, keys=settings.home / "qa" / "keys",
+    store, batch = store_and_batch(workflow, week)
+    outs = [out] if slices == 1 else [out / f"slice-{number}" for number in range(1, slices + 1)]
+    made = export_slices(
+        store, Lake(settings.lake()), find_pack(settings.workflows(), workflow), batch, outs, keys=settings.home / "qa" / "keys",
         partner=checked_name(partner), partner_key=partner_key, due_at=_due(due),
     )  # fmt: skip
-    print(f"{done.items} items in {out}; the batch is frozen now\nmanifest {done.manifest_sha256}")
+    for done in made:
+        print(f"{done.items} items in {done.folder}; the batch is frozen now\nmanifest {done.manifest_sha256}")
+    done = made[0]
     print(f"key fingerprint {done.fingerprint}\n  -> tell it to the partner by telephone, not beside the folder")
     for item_id, kinds in done.held_back:
         print(f"held back: item {visible(item_id)} still holds {', '.join(kinds)}; correct it in the house")
@@ -111,19 +117,77 @@ def verify(
     raise typer.Exit(CODES[verdict.report["verdict"]])
 
 
+@batch_app.command("return")
+def hand_back(
+    batch: Annotated[Path, typer.Argument(help="The batch folder as it was handed out.", exists=True, file_okay=False)],
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of what was done at the bench; BATCH-work beside it by default.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Your own PEM key, where the house asked for signed returns.")
+    ] = None,
+    unreviewed: Annotated[bool, typer.Option(help="Send what nobody of yours reviewed, too.")] = False,
+    handling: Annotated[str, typer.Option(help="How personal data was handled; for the last part's attestation.")] = "",
+    deletion: Annotated[str, typer.Option(help="Day on which everything is deleted, as in 2026-03-01.")] = "",
+) -> None:
+    """The partner: write what was done with `flywheel workbench --batch` as the next part of the return, judged by the house's rules."""
+    from flywheel.chat.visible import visible
+    from flywheel.corrections.partner.handing_back import write_part
+    from flywheel.corrections.partner.opened import open_batch
+
+    opened = open_batch(batch, work=work, key=key)
+    part = write_part(opened, unreviewed=unreviewed, handling=handling, deletion=deletion)
+    if part is None:
+        print("there is nothing new to hand back")
+        return
+    for one in part.left_out:
+        print(f"left out: item {visible(one['item_id'])}: {one['rule_id']}: {visible(one['got'])}; {one['fix_hint']}")
+    print(
+        f"{part.corrections} corrections, {part.unfixable} that cannot be fixed, {part.decisions} decisions, {part.questions} questions"
+    )
+    if part.folder:
+        print(f"{part.folder}{': nothing is missing now' if part.complete else ''}")
+
+
 @batch_app.command("import")
 def take_in(returned: Returned, batch: Handed) -> None:
-    """Judge a return and add what is accepted to the store; a second time changes nothing. Exit codes as for verify."""
+    """Judge a return, add what is accepted to the store and state what is billable; a second time changes nothing. Exit codes as for verify."""
+    from flywheel.chat.visible import visible
     from flywheel.corrections.handoff.importing import handed_out, import_return
+    from flywheel.corrections.handoff.keys import signing_key
+    from flywheel.corrections.handoff.letters import Correspondence, folder_of
+    from flywheel.corrections.handoff.statement import keep, statement_of, text_of
     from flywheel.corrections.handoff.verify.command import CODES, summary
     from flywheel.lake import Lake
 
     settings, handed = Settings(), handed_out(batch)
-    store, _ = _store_and_batch(str(handed.manifest["workflow"]), str(handed.manifest["week"]))
+    workflow, name = str(handed.manifest["workflow"]), str(handed.manifest["batch_id"])
+    store, _ = store_and_batch(workflow, str(handed.manifest["week"]))
+    key, folder = signing_key(settings.home / "qa" / "keys"), folder_of(settings.home / "qa", name)
+    letters = Correspondence(folder, name, key)
+    letters.deliver(batch)  # what was called back since is not taken in
+    handed = handed_out(batch)
     done = import_return(store, Lake(settings.lake()), handed, returned)
     print(summary(done.verdict))
     _told(done)
+    asked = letters.take(done.verdict.questions, str(handed.manifest["partner"]))
+    if asked:
+        print(f"{asked} new questions: flywheel batch questions {workflow} {handed.manifest['week']}")
+    statement = statement_of(handed, done, _rates(settings, workflow))
+    print(visible(text_of(keep(statement, folder, returned, key))))
+    print(f"signed, as {returned / 'statement.json'}")
     raise typer.Exit(CODES[done.verdict.report["verdict"]])
+
+
+def _rates(settings: Settings, workflow: str) -> dict[str, float]:
+    """The pack's rates; none where there is no pack to read: the answers are taken in all the same, and no amount is stated."""
+    from flywheel.workflows.loader import find_pack
+
+    try:
+        return find_pack(settings.workflows(), workflow).settings.rates
+    except FlywheelError as error:
+        print(f"no amount is stated: {error.what}")
+        return {}
 
 
 def _told(done: Any) -> None:
@@ -136,7 +200,8 @@ def _told(done: Any) -> None:
         print(f"not taken: item {visible(item_id)}: {visible(why)}")
 
 
-def _store_and_batch(workflow: str, week: str) -> tuple[Any, Any]:
+def store_and_batch(workflow: str, week: str) -> tuple[Any, Any]:
+    """The workflow's store, and its batch of a week; raises FlywheelError when none was opened."""
     from flywheel.corrections.stores import has_store, open_store
     from flywheel.workflows.loader import checked_name
 

@@ -1,4 +1,4 @@
-"""`flywheel dataset ...` and `flywheel cover`: card, export, release, withdrawal, and what to collect next."""
+"""`flywheel dataset ...`: card, export, release and withdrawal."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flywheel.cli import app
-from flywheel.errors import FlywheelError
 from flywheel.settings import Settings
 
 if TYPE_CHECKING:
@@ -131,37 +130,6 @@ def replay(
         if made.unchanged
         else f"now: flywheel run --workflow {workflow} --week MONDAY --stage learn"
     )
-
-
-@app.command()
-def cover(
-    workflow: Workflow = "support_desk",
-    week: Annotated[str | None, typer.Option(help="Dataset of this week; newest by default.")] = None,
-) -> None:
-    """Count which branches of the tools' schemas the dataset teaches, and propose what to collect."""
-    import polars as pl
-
-    from flywheel.datasets.coverage import covered, proposal, thin
-    from flywheel.lake import Lake
-    from flywheel.workflows.loader import find_pack
-
-    settings = Settings()
-    pack, lake = find_pack(settings.workflows(), workflow), Lake(settings.lake())
-    weeks = lake.read_columns("sft_dataset", ("week",), workflow=workflow)["week"]
-    chosen = week or (max(weeks) if weeks.len() else None)
-    if chosen is None:
-        raise FlywheelError(
-            f"{workflow} has no dataset yet", remedy=f"flywheel run --workflow {workflow} --week MONDAY --stage learn"
-        )
-    rows = lake.read_columns("sft_dataset", ("row_id", "target"), workflow=workflow, where=pl.col("week") == chosen)
-    found = covered(pack.tools, rows["target"])
-    wanted = pack.settings.datasets.examples_per_branch
-    missing = thin(found, wanted)
-    print(
-        f"week {chosen}: {len(found) - len(missing)} of {len(found)} branches of the tools' schemas have {wanted} examples or more"
-    )
-    for one in missing:
-        print(f"  collect {proposal(one, wanted)}")
 
 
 def _workshop(workflow: str) -> "Workshop":

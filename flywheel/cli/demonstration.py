@@ -1,7 +1,8 @@
-"""`flywheel demo` and `flywheel lap`: a whole simulated week."""
+"""`flywheel demo`, `lap` and `weeks`: simulated weeks."""
 
 import os
 import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,13 +12,14 @@ import yaml
 
 import flywheel.demo
 from flywheel.cli import app
+from flywheel.processes import child_command
 from flywheel.settings import Settings
 
 FIRST_WEEK = "2026-01-05"
 _SUPPORT_DESK = Path(flywheel.demo.__file__).parent / "support_desk"
 # Small enough for the edit-run cycle; every stage still runs for real, on a model that knows nothing.
 _LAP = {
-    "decoding": {"max_tokens": 12},
+    "decoding": {"max_tokens": 16},
     "training": {"sft_presentations": 64, "dpo_pairs": 4, "sft_learning_rate": 0.01},
     "evaluation": {"concurrency": 32, "repeat_cases": 10},
 }
@@ -42,6 +44,9 @@ def lap(week: Annotated[str, typer.Option(help="Monday the week starts on.")] = 
         if path.is_dir() and path.name != "models":  # the tiny model is made once
             shutil.rmtree(path)
     os.environ["FLYWHEEL_HOME"], os.environ["FLYWHEEL_BASE_MODEL"] = str(home), "tiny-random"
+    os.environ["FLYWHEEL_LAKE"] = os.environ["FLYWHEEL_QA_STORE"] = (
+        ""  # its tables and corrections are removed with the home
+    )
     # A lap leaves the instance of the demo alone: its runs would otherwise stand beside real weeks.
     instance = home / "dagster"
     instance.mkdir(parents=True)
@@ -78,3 +83,29 @@ def _turn(settings: Settings, week: str, size: Any) -> None:
     screen.console.print(verdict_lines(facts))
     page = settings.report(_SUPPORT_DESK.name, week)
     screen.say(f"\nturned in {time.monotonic() - started:.0f} s. Look at it: [bold]make ui[/], or open {page}")
+
+
+@app.command()
+def weeks(
+    seed: Annotated[int, typer.Option(help="1 is the run of the README; another seed is another run.")] = 1,
+    count: Annotated[int, typer.Option("--weeks", min=1, help="How many weeks.")] = 10,
+    forks: Annotated[bool, typer.Option(help="Also turn the planted bad week, twice.")] = True,
+) -> None:
+    """Turn ten simulated weeks of support_desk on the real model; goes on where it was stopped. A week takes about as long as `flywheel demo`."""
+    from flywheel.demo.scenario import FORKS, Scenario
+    from flywheel.demo.weeks import environment
+    from flywheel.demo.weeks_summary import summarize
+
+    settings, scenario = Settings(), Scenario(seed=seed, weeks=count)
+    planted = list(FORKS) if forks and count >= scenario.bad_week else []
+    for fork in (None, *planted):
+        # A group of its own that ends with this command, however that ends: half a week must not go on unseen.
+        command = child_command("flywheel.demo.weeks", str(seed), str(count), *([fork] if fork else []))
+        ended = subprocess.run(command, check=False, env={**os.environ, **environment(settings, seed, fork)})
+        if ended.returncode == 130 or (ended.returncode and fork is None):
+            raise typer.Exit(ended.returncode)
+    summarize(settings, scenario)
+    home = environment(settings, seed)
+    print(
+        f"look at it: FLYWHEEL_HOME={home['FLYWHEEL_HOME']} DAGSTER_HOME={home['DAGSTER_HOME']} .venv/bin/flywheel ui"
+    )

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,24 +15,62 @@ from flywheel.settings import Settings
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
-    """What production serves, since when, and how far each workflow's newest week is."""
+    """What production serves, since when; the newest week at a glance; what waits for whom; and the one command to go on."""
+    from flywheel.operations.disk import disk
+    from flywheel.operations.launch import known_instance
     from flywheel.operations.status import status as read_status
+    from flywheel.operations.week_table import table_lines
 
-    entries = read_status(Settings())
+    with known_instance() as on:
+        entries = read_status(Settings(), on)
     if as_json:
         print(json.dumps(entries, indent=2))
         return
     if not entries:
         print("no workflow pack yet: flywheel init NAME, or make demo")
     for entry in entries:
-        since = f" since week {entry['since_week']}" if entry["since_week"] else ""
-        print(f"{entry['workflow']}: serves {entry['serves']}{since}")
-        print(f"  newest week: {entry['newest_week'] or 'none'}; done: {', '.join(entry['stages_done']) or 'nothing'}")
+        print(f"{entry['workflow']}: {_serves(entry)}")
+        for line in _live(entry["live"]):
+            print(f"  {line}")
+        print(f"  newest week: {entry['newest_week'] or 'none'}")
+        for line in table_lines(entry["stages"]):
+            print(line)
         if entry["batch"]:
             batch = entry["batch"]
             done = sum(batch.get(name, 0) for name in ("accepted", "dropped", "released"))
             print(f"  batch: {done} of {batch['items']} items done, {'closed' if batch['closed'] else 'open'}")
+        if entry["unconfirmed_guesses"]:
+            print(
+                f"  guesses: {entry['unconfirmed_guesses']} wait for a person: flywheel pack check {entry['workflow']}"
+            )
+        for waiting in entry["waits_for"]:
+            print(f"  waits for {waiting}")
         print(f"  next: {entry['next']}")
+    print(f"disk: {disk(Settings()).sentence()}")
+
+
+def _serves(entry: dict[str, Any]) -> str:
+    """What serves, since when, by whose act, and whether production carries it: the line a person needs at night."""
+    if not entry["since"]:
+        return f"serves {entry['serves']}"
+    week = f" since week {entry['since_week']}" if entry["since_week"] else ""
+    seen = entry["live"]["carried"]
+    said = (
+        f"; {seen['state']}: {seen['carrying']} of {seen['runs']} runs since carry it"
+        if seen["runs"]
+        else "; no runs since"
+    )
+    others = ", ".join(f"{name} {count}" for name, count in seen["others"].items())
+    return f"serves {entry['serves']}{week} ({entry['since'][:16]} UTC, {entry['released_by']}){said}" + (
+        f", {others}" if others else ""
+    )
+
+
+def _live(live: dict[str, Any]) -> list[str]:
+    """What production says of it, a line each; nothing where there is nothing to compare yet."""
+    lines = [live["canary_period"] and f"live: {live['canary_period']}", live["recurrence"] and f"recurrence: {live['recurrence']}",
+             live["came_back"] and f"came back: {'; '.join(live['came_back'][:3])}", live["hook"]]  # fmt: skip
+    return [line for line in lines if line]
 
 
 @app.command()

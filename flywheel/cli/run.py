@@ -1,13 +1,11 @@
-"""`flywheel run`, `ingest` and `report`: the week of a workflow of one's own."""
+"""`flywheel run` and `ingest`: the week of a workflow of one's own."""
 
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flywheel.cli import app
-from flywheel.errors import FlywheelError
 from flywheel.jobs import JOBS, job_of
 from flywheel.settings import Settings
 
@@ -36,10 +34,13 @@ def run(
             _take_late_traces(settings, week, workflow, on, screen)
             if _closed(settings, week, workflow):
                 run_job("learn", workflow=workflow, week=week, on=on, screen=screen)
+                _say_where_it_stopped(settings, week, workflow, screen)
             else:
                 screen.say("the correction batch is with the experts; learn runs when it is closed")
         elif stage in JOBS:
             run_job(stage, workflow=workflow, week=None if stage == "freeze" else week, on=on, screen=screen)
+            if stage == "learn":
+                _say_where_it_stopped(settings, week, workflow, screen)
         else:
             job = job_of(stage)
             run_job(
@@ -68,6 +69,16 @@ def _take_late_traces(settings: Settings, week: str, workflow: str, on: Any, scr
         run_job("collect", workflow=workflow, week=week, on=on, screen=screen, stages=["correction_batch"])
 
 
+def _say_where_it_stopped(settings: Settings, week: str, workflow: str, screen: Any) -> None:
+    """The run's last line where this machine has no trainer or no server: the week is green and undecided."""
+    from flywheel.lake import Lake
+    from flywheel.operations.screen import foreign
+    from flywheel.operations.status import where_it_stopped
+
+    if said := where_it_stopped(Lake(settings.lake()), workflow, week):
+        screen.say(foreign(said))
+
+
 def _closed(settings: Settings, week: str, workflow: str) -> bool:
     from flywheel.corrections.stores import open_store
 
@@ -83,45 +94,7 @@ def ingest(
     workflow: Workflow = "support_desk",
 ) -> None:
     """Lay files into the workflow's inbox, whole; `flywheel run` reads them."""
-    from flywheel.traces.records import SUFFIXES
+    from flywheel.operations.inbox import lay_into_inbox
 
-    settings = Settings()
-    inbox = settings.inbox(workflow)
-    inbox.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        if not file.is_file():
-            raise FlywheelError("there is no such file", where=str(file), remedy="name files that exist")
-        if not file.name.endswith(SUFFIXES):
-            raise FlywheelError(
-                f"the inbox takes {', '.join(SUFFIXES)}",
-                where=str(file),
-                remedy="name the file after what it holds, e.g. .jsonl",
-            )
-        partial = inbox / f"{file.name}.partial"
-        shutil.copyfile(file, partial)
-        partial.replace(inbox / file.name)
-        print(f"{file.name}: {file.stat().st_size:,} bytes in the inbox of {workflow}")
-
-
-@app.command()
-def report(week: Week, workflow: Workflow = "support_desk") -> None:
-    """Print a week's table and verdict, and where its page lies."""
-    from rich.console import Console
-
-    from flywheel.lake import Lake
-    from flywheel.operations.summary import stage_table, verdict_lines
-    from flywheel.partitions import checked_week
-    from flywheel.report.facts import week_facts
-
-    settings = Settings()
-    checked_week(week)
-    facts = week_facts(Lake(settings.lake()), workflow, week)
-    console = Console(highlight=False)
-    console.print(stage_table(facts))
-    console.print(verdict_lines(facts))
-    page = settings.report(workflow, week)
-    print(
-        f"page: {page}"
-        if page.is_file()
-        else f"no page yet: flywheel run --workflow {workflow} --week {week} --stage weekly_report"
-    )
+    for name, size in lay_into_inbox(Settings(), workflow, {file.name: file for file in files}):
+        print(f"{name}: {size:,} bytes in the inbox of {workflow}")

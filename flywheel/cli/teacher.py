@@ -50,12 +50,13 @@ def teach(
     sampling = Sampling(temperature, top_p, seed, max_tokens)
     with Endpoint(endpoint, model, to, sampling, log=log, key=settings.teacher_key, seconds=seconds) as asked:
         if dry_run:
-            _show(pack, wanted, asked)
+            show_requests(pack, wanted, asked)
             return
-        _tell(have_shown(pack, wanted, asked, shelf), workflow)
+        tell_taught(have_shown(pack, wanted, asked, shelf), f"flywheel demonstration review {workflow} --by YOUR_NAME")
 
 
-def _show(pack: "Pack", tasks: "list[Task]", endpoint: "Endpoint") -> None:
+def show_requests(pack: "Pack", tasks: "list[Task]", endpoint: "Endpoint") -> None:
+    """The first request of every task as it would be sent, and what is held back; nothing is sent."""
     from flywheel.chat.visible import visible
     from flywheel.toolcalls.arguments import canonical_json, sha256_of
 
@@ -78,7 +79,8 @@ def _show(pack: "Pack", tasks: "list[Task]", endpoint: "Endpoint") -> None:
     )
 
 
-def _tell(made: "Taught", workflow: str) -> None:
+def tell_taught(made: "Taught", review: str) -> None:
+    """What the teacher showed, what it did not and why, and the command to look at it."""
     from flywheel.chat.visible import visible
 
     print(f"{made.waiting} shown and waiting, {made.accepted} accepted by a verifier, {made.done_before} done before")
@@ -87,9 +89,7 @@ def _tell(made: "Taught", workflow: str) -> None:
     if made.refused:
         print("  those are tried again the next time")
     if made.waiting:
-        print(
-            f"none of them trains before a person accepts it: flywheel demonstration review {workflow} --by YOUR_NAME"
-        )
+        print(f"none of them trains before a person accepts it: {review}")
 
 
 @demonstration.command()
@@ -105,7 +105,7 @@ def review(
     waiting, accepted = read_rows(shelf.pending), 0
     for number, row in enumerate(waiting, 1):
         print(f"\n[{number} of {len(waiting)}] task {row['teacher']['task']}, by {row['annotator']}")
-        _show_run(row)
+        show_run(row)
         said = (
             typer.prompt("accept, reject, later, quit (a/r/l/q)", default="l", show_default=False).strip().lower()[:1]
         )
@@ -119,8 +119,8 @@ def review(
         print(f"now: flywheel run --workflow {workflow} --week MONDAY --stage freeze")
 
 
-def _show_run(row: dict[str, Any]) -> None:
-    """The run; what the teacher wrote is marked."""
+def show_run(row: dict[str, Any]) -> None:
+    """The run; what is shown in it is marked."""
     from flywheel.chat.visible import visible
 
     for index, message in enumerate(row["messages"]):

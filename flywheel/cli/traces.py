@@ -63,23 +63,29 @@ def _retry(settings: Settings, lake: object, workflow: str, weeks: list[str], be
 def erase(
     principal: Annotated[str, typer.Option(help="The person's id as production logs it.")],
     reason: Annotated[str, typer.Option(help="Why, for the tombstone.")] = "request of the person",
+    by: Annotated[
+        str, typer.Option(help="Who erases, for the tombstone; the account of this machine by default.")
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove a person from every table, event, inbox file, report and run record, and prove it by searching the bytes."""
+    from flywheel.operations.audit_log import account
     from flywheel.operations.erase import erase as remove
     from flywheel.operations.launch import instance
 
     if not yes and not typer.confirm("This cannot be undone. Erase this person everywhere?"):
         raise typer.Exit(1)
     with instance() as on:
-        done = remove(Settings(), principal, reason=reason, on=on)
+        done = remove(Settings(), principal, reason=reason, by=by.strip() or account(), on=on)
     for workflow, found in done.erased.items():
         for table, rows in found.rows.items():
             print(f"{workflow}: {rows} rows of {table}")
         for week, adapter in found.adapters:
             print(f"{workflow}: checkpoint {adapter} (week {week}) was trained on their rows: retire or retrain it")
     print(
-        f"{done.events} correction events blanked, {done.inbox_lines} inbox lines, {done.case_lines} benchmark cases, {done.reports} report pages, {done.runs} run records removed"
+        f"{done.events} correction events blanked, {done.inbox_lines} inbox lines, {done.case_lines} benchmark cases, "
+        f"names in {done.cases_named} cases of others, {done.demonstrations} lines of demonstrations, {done.reports} report pages, "
+        f"{done.runs} run records removed"
     )
     print(
         f"searched {done.searched} files for {done.needles} strings: "
@@ -91,6 +97,8 @@ def erase(
         print(
             f"recall from the partner: batch {recall.batch} (manifest {', '.join(recall.manifests)}): items {', '.join(recall.item_ids)}"
         )
+    for folder in done.backups:
+        print(f"the backup {folder} was made before and still holds them: docs/operations.md says how to erase there")
     if done.left:
         raise FlywheelError("the person is not gone from everywhere", where=str(done.left[0]),
                             remedy="take them out of these files by hand (formats other than .jsonl are not rewritten), then run it again")  # fmt: skip
@@ -107,7 +115,7 @@ def traces(
     lake = Lake(Settings().lake())
     tools = dict(lake.read_weeks("toolsets", workflow=workflow).select("tools_sha256", "tools").rows())
     for row in lake.read_partition("production_traces", workflow=workflow, week=week).iter_rows(named=True):
-        sys.stdout.write(json.dumps(to_record(row, tools[row["tools_sha256"]]), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(to_record(row, tools[row["tools_sha256"]])) + "\n")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`flywheel init` and `flywheel model`: a workflow of one's own, and the base model it runs on."""
+"""`flywheel init`: a workflow of one's own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +13,15 @@ from flywheel.settings import Settings
 @app.command()
 def init(
     name: Annotated[str, typer.Argument(help="Lower-case identifier of the new workflow.")],
+    logs: Annotated[
+        Path | None, typer.Option("--from", help="A log file, or a folder of them, to draft the pack from.")
+    ] = None,
     tools: Annotated[Path | None, typer.Option(help="The agent's tools: a JSON list of OpenAI functions.")] = None,
     system: Annotated[Path | None, typer.Option(help="The system prompt, as production sends it.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="With --from: about how many runs to look at.")] = 1_000,
+    workflow: Annotated[str | None, typer.Option(help="With --from: which of several workflows in the log.")] = None,
 ) -> None:
-    """Make a workflow pack to start from, and an empty inbox: from your tools, or else as a copy of support_desk."""
+    """Make a workflow pack: drafted from your agent's logs, or from your tools, or else as a copy of support_desk."""
     import flywheel.demo as package
     from flywheel.demo.week import lay_out_pack
     from flywheel.workflows.loader import checked_name, load_pack
@@ -24,6 +29,9 @@ def init(
 
     settings = Settings()
     target = settings.workflows() / checked_name(name)
+    if logs is not None:
+        _init_from(settings, target, logs, (tools, system), runs, workflow)
+        return
     writing: list[str] = []
     if tools is not None:
         made = make_pack(target, tools_file=tools, system_file=system)
@@ -43,20 +51,26 @@ def init(
     print(f"  3. flywheel run --workflow {name} --week MONDAY")
 
 
-@app.command()
-def model(name: Annotated[str, typer.Argument(help="Base model, e.g. smollm2-135m-instruct.")]) -> None:
-    """Fetch or make a base model in the cache; does nothing when it is there."""
-    import subprocess
-    import sys
+def _init_from(
+    settings: Settings,
+    target: Path,
+    logs: Path,
+    known: tuple[Path | None, Path | None],
+    runs: int,
+    workflow: str | None,
+) -> None:
+    from flywheel.operations.inbox import lay_into_inbox
+    from flywheel.operations.pack_draft.draft import draft_pack
+    from flywheel.operations.pack_draft.told import told
+    from flywheel.traces.sample import log_files, sample
+    from flywheel.workflows.starter import read_text, read_tools, refuse_existing
 
-    from flywheel.workflows.base_model import KNOWN, find_base_model
-
-    settings = Settings()
-    if name not in KNOWN:
-        find_base_model(settings.models(), name)
-    try:
-        print(f"in the cache: {find_base_model(settings.models(), name).folder}")
-    except FlywheelError:
-        corpus = str(Path(__file__).parent.parent / "demo" / "support_desk")
-        command = [sys.executable, "-m", "flywheel.training.base_model", name, str(settings.models()), corpus]
-        raise typer.Exit(subprocess.run(command, check=False).returncode) from None
+    refuse_existing(target)
+    tools, system = known
+    given = read_tools(tools) if tools else None
+    looked = sample(logs, runs)
+    draft = draft_pack(target, looked, tools=given, system=read_text(system) if system else None, workflow=workflow)
+    files = {file.name: Path(file.path) for file in log_files(logs)[1]}
+    laid = sum(size for _, size in lay_into_inbox(settings, target.name, files))
+    print(f"made {target}; {len(files)} files, {laid:,} bytes laid into {settings.inbox(target.name)}")
+    print("\n".join(told(settings, target.name, looked, draft)))

@@ -7,14 +7,14 @@ least the given probability. The plan is computed and printed instead of quoted 
 import random
 from collections.abc import Sequence
 
-from scipy.stats import hypergeom
-
 from flywheel.toolcalls.arguments import sha256_of
 
 
 def chance_of_acceptance(lot: int, defective: int, sample: int) -> float:
     """Probability that `sample` of `lot` items hold none of the `defective` ones."""
-    return float(hypergeom.pmf(0, lot, defective, sample)) if sample else 1.0
+    import scipy  # scipy.stats is loaded by its first use: neither the code location nor a partner's bench needs it to load
+
+    return float(scipy.stats.hypergeom.pmf(0, lot, defective, sample)) if sample else 1.0
 
 
 def sample_size(lot: int, *, defective_share: float = 0.1, confidence: float = 0.9) -> int:

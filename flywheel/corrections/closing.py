@@ -35,7 +35,7 @@ def close_due_batches(store: EventStore, pack: Pack, now: datetime) -> Closed:
     """
     closed: dict[str, str] = {}
     waiting: list[Progress] = []
-    for batch in _current(store, pack.name):
+    for batch in current_batches(store, pack.name):
         if batch.closed:
             continue
         said = _close(store, pack, batch, now)
@@ -110,7 +110,7 @@ def rolled_over(store: EventStore, workflow: str, *, before_week: str) -> set[st
     Conflicts are not among them: they come again by themselves (`conflicts.py`).
     """
     open_items: set[str] = set()
-    for batch in _current(store, workflow):
+    for batch in current_batches(store, workflow):
         if batch.week >= before_week:
             break
         open_items -= set(batch.item_ids)
@@ -120,22 +120,12 @@ def rolled_over(store: EventStore, workflow: str, *, before_week: str) -> set[st
     return open_items
 
 
-def conflicts_handed_out(store: EventStore, workflow: str, *, before_week: str) -> set[str]:
-    """Conflicts of earlier weeks' batches that people decided, or still have."""
-    found: set[str] = set()
-    for batch in _current(store, workflow):
-        if batch.week < before_week:
-            states = own_states(store, batch)
-            found |= {k for k, s in states.items() if s.answers and not (batch.closed and s.status in OPEN)}
-    return found
-
-
 def audits_waiting(store: EventStore, batch: str) -> list[str]:
     """Items drawn from the closed lot that nobody audited yet."""
     return lot_of(store, batch).waiting
 
 
-def _current(store: EventStore, workflow: str) -> list[Batch]:
+def current_batches(store: EventStore, workflow: str) -> list[Batch]:
     """One batch a week, oldest week first: the one people work on, else the newest opened."""
     weeks: dict[str, Batch] = {}
     for batch in store.batches():

@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from flywheel.corrections.closing import current_batches, own_states
+from flywheel.corrections.events import EventStore
 from flywheel.corrections.states import OPEN, ItemState
+from flywheel.corrections.verdict import judge
 from flywheel.lake import Lake
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
+from flywheel.workflows.pack import Quality
 
 Row = dict[str, Any]
 _BY_PEOPLE = ("correction", "demonstration")
@@ -55,6 +59,28 @@ def conflicts_of(
     return ordered[:most], max(0, len(ordered) - most)
 
 
+def conflicts_handed_out(store: EventStore, workflow: str, *, before_week: str, quality: Quality) -> set[str]:
+    """Conflicts of earlier weeks' batches that people decided, or still have.
+
+    Not decided is what was still open when its batch closed, what the auditor refused, and what was decided in a batch that did not
+    pass its gate: nothing of that batch trains, so the conflict would otherwise stay for ever.
+    """
+    found: set[str] = set()
+    for batch in current_batches(store, workflow):
+        states = {key: state for key, state in own_states(store, batch).items() if state.answers}
+        if batch.week >= before_week or not states:
+            continue
+        if not batch.closed:
+            found |= set(states)
+        elif judge(store, batch, quality).ok:
+            found |= {key for key, state in states.items() if not _undecided(state)}
+    return found
+
+
+def _undecided(state: ItemState) -> bool:
+    return state.status in OPEN or state.audit == "failed"
+
+
 def decision_rows(states: Mapping[str, ItemState], corrected: Iterable[Row]) -> list[Row]:
     """CONFLICT_DECISIONS rows without partition columns, of a closed batch's items and the corrections accepted in it."""
     accepted = {row["item_id"]: row for row in corrected}
@@ -66,7 +92,7 @@ def decision_rows(states: Mapping[str, ItemState], corrected: Iterable[Row]) -> 
         same = correction and correction["first_bad_message_index"] == first["proposal"]["first_bad_message_index"]
         made.append({
             "item_id": item_id, "context_id": first["context_id"],
-            "decision": "settled" if same else "open" if state.status in OPEN else "dropped",
+            "decision": "settled" if same else "open" if _undecided(state) else "dropped",
             "correction_id": correction["correction_id"] if correction and same else None,
             "adjudicator": state.adjudicator,
             "answers": canonical_json([answer["answer_id"] for answer in state.answers]),

@@ -1,11 +1,14 @@
 """What people see of a batch's items: the run, its tools, why it was picked. Read from the lake; planted items (probes.py) stand between them."""
 
 import json
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flywheel.corrections.events import Batch, EventStore
 from flywheel.errors import FlywheelError
-from flywheel.lake import Lake
+from flywheel.toolcalls.structured_answers import ResponseSchema
+
+if TYPE_CHECKING:  # a partner's bench has items and no lake
+    from flywheel.lake import Lake
 
 
 class Item(NamedTuple):
@@ -17,6 +20,8 @@ class Item(NamedTuple):
         messages, tools: the run (OpenAI messages) and the tools it was offered (OpenAI functions with `x-` keys).
         message_index: the assistant step that triage suspects.
         failure_cluster, bucket, severity, picked_because: why it is here.
+        responses: the pack's schemas of structured answers, where whoever reads the items has the pack.
+        language, skills: what it asks for of a person (skills.py); empty before that was looked at.
     """
 
     item_id: str
@@ -28,9 +33,12 @@ class Item(NamedTuple):
     bucket: str
     severity: str
     picked_because: str
+    responses: tuple[ResponseSchema, ...] = ()
+    language: str = ""
+    skills: tuple[str, ...] = ()
 
 
-def batch_items(lake: Lake, batch: Batch, store: EventStore | None = None) -> dict[str, Item]:
+def batch_items(lake: "Lake", batch: Batch, store: EventStore | None = None) -> dict[str, Item]:
     """The items of a batch by id, in the order of their positions; raises FlywheelError when the table lost some.
 
     Args:
@@ -50,7 +58,7 @@ def batch_items(lake: Lake, batch: Batch, store: EventStore | None = None) -> di
     return {key: item_of({**row, "position": position}) for position, (_, key, row) in enumerate(placed)}
 
 
-def first_pass_items(lake: Lake, batch: Batch, store: EventStore) -> list[Item]:
+def first_pass_items(lake: "Lake", batch: Batch, store: EventStore) -> list[Item]:
     """The items an annotator may get, planted ones among them; not what starts before a reviewer or an adjudicator."""
     others = {item_id for _, item_id, payload in store.planted(batch.name) if payload["kind"] == "known_bad"}
     others |= {item_id for item_id, state in store.states(batch.name).items() if state.answers}

@@ -1,8 +1,10 @@
 """A proposed correction and the automatic check it must pass before a person reviews it."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from flywheel.toolcalls.schema_check import check_call
+from flywheel.toolcalls.structured_answers import ResponseSchema, check_answer, response_at
 
 Message = dict[str, Any]
 
@@ -27,8 +29,14 @@ class Proposal(NamedTuple):
         return self._asdict()
 
 
-def auto_check(proposal: Proposal, original: list[Message], tools: list[dict[str, Any]]) -> list[str]:
-    """Hard problems of a proposal, one sentence each; empty when a person may review it."""
+def auto_check(
+    proposal: Proposal, original: list[Message], tools: list[dict[str, Any]], responses: Sequence[ResponseSchema] = ()
+) -> list[str]:
+    """Hard problems of a proposal, one sentence each; empty when a person may review it.
+
+    Args:
+        responses: the pack's schemas of structured answers; a written answer must satisfy the one that applies to it.
+    """
     index, messages = proposal.first_bad_message_index, proposal.messages
     problems: list[str] = []
     if not 0 <= index < min(len(original), len(messages)) or original[index]["role"] != "assistant":
@@ -48,6 +56,9 @@ def auto_check(proposal: Proposal, original: list[Message], tools: list[dict[str
         for call in messages[position].get("tool_calls") or []:
             errors = check_call(tools, call["function"]["name"], call["function"]["arguments"])
             problems += [f"message {position}, {call['function']['name']}: {error.message}" for error in errors]
+        if messages[position].get("content") and (response := response_at(responses, messages, position)):
+            errors = check_answer(response, messages[position]["content"])
+            problems += [f"message {position}, answer {response.name}: {error.message}" for error in errors]
     return problems + _unpaired(messages)
 
 

@@ -45,6 +45,16 @@ def corrected_rows(store: EventStore, batch: Batch, items: pl.DataFrame) -> list
     return [_row(by_id[item_id], state, batch) for item_id, state in sorted(accepted.items())]
 
 
+def found_right(store: EventStore, batch: Batch) -> set[str]:
+    """Items whose runs people found right as they are, and whose reviewer confirmed it: nothing was to be corrected."""
+    states = own_states(store, batch)
+    return {
+        key
+        for key, state in states.items()
+        if state.status == "dropped" and (state.proposal or {}).get("unfixable") == "not_a_failure"
+    }
+
+
 def withdrawn(store: EventStore, batch: Batch) -> list[str]:
     """Items taken back after they were accepted; what was made of the batch is made again when they change."""
     return sorted(key for key, state in own_states(store, batch).items() if state.status == "withdrawn")

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from scipy.stats import fisher_exact
+import scipy  # scipy.stats is loaded by its first use: the code location needs none of it to load
 
 from flywheel.corrections.agreement import overlap_pairs
 from flywheel.corrections.answers import Answer, first_answers
@@ -156,5 +156,5 @@ def _chances(totals: dict[str, tuple[int, int]]) -> dict[str, float]:
     raw = []
     for mine, bad in totals.values():
         table = [[bad, mine - bad], [wrong - bad, answers - mine - (wrong - bad)]]
-        raw.append(float(tuple(fisher_exact(table, alternative="greater"))[1]))
+        raw.append(float(tuple(scipy.stats.fisher_exact(table, alternative="greater"))[1]))
     return dict(zip(totals, holm(raw), strict=True))

@@ -18,4 +18,5 @@ def every_store(settings: Settings) -> list[EventStore]:
     """The stores of all workflows: the one database, or each file."""
     if settings.qa_store_url:
         return [EventStore(settings.qa_store_url)]
-    return [EventStore(file) for file in sorted(settings.qa_store("x").parent.glob("*.sqlite"))]
+    # WORKFLOW.workbench.sqlite, which lies beside them, holds grades and no events.
+    return [EventStore(file) for file in sorted(settings.qa_store("x").parent.glob("*.sqlite")) if "." not in file.stem]

@@ -2,12 +2,13 @@
 
 from typing import NamedTuple
 
-from flywheel.corrections.agreement import Alpha, agreement, overlap_pairs
+from flywheel.corrections.agreement import agreement, overlap_pairs
 from flywheel.corrections.closing import own_states
 from flywheel.corrections.events import Batch, EventStore
 from flywheel.corrections.lots import lot_of, plan_text
 from flywheel.corrections.probes import catches, gold_results
 from flywheel.errors import FlywheelError
+from flywheel.statistics.agreement import Alpha
 from flywheel.workflows.pack import Quality
 
 _GOLD_NEEDED = 5

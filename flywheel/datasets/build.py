@@ -11,6 +11,7 @@ import polars as pl
 
 from flywheel.benchmark.leaks import Leak, Registry, find_leaks, leaks_in, read_registry, refuse_leaks, row_candidate
 from flywheel.datasets.conflicts import conflicts, settlements
+from flywheel.datasets.foreign import foreign_traces
 from flywheel.datasets.mix import Mix, Row, select
 from flywheel.datasets.poisoning import Suspicion, suspicions
 from flywheel.datasets.preference import preference_rows
@@ -26,8 +27,8 @@ _PAYLOAD = ("tools", "tools_sha256", "messages", "target", "rejected", "pair", "
             "elided_messages", "verified_by", "annotator_kind", "qa_mode")  # fmt: skip
 _SFT = [name for name in TABLES["sft_dataset"].polars_schema() if name not in ("week", "workflow", "from_week")]
 # Listed row by row, because somebody may want to act on them; budget and repeats are counted only.
-_LISTED = {"benchmark", "held_out", "conflict", "overruled", "too_long", "tool_gone", "invalid_today", "withdrawn", "cap_principal", "cap_tenant",
-           "cap_near_duplicate_group", "cap_template"}  # fmt: skip
+_LISTED = ("benchmark", "held_out", "conflict", "overruled", "too_long", "tool_gone", "invalid_today", "withdrawn", "cap_principal", "cap_tenant",
+           "cap_near_duplicate_group", "cap_template")  # fmt: skip
 
 
 class Build(NamedTuple):
@@ -77,25 +78,37 @@ def build(shop: Workshop, week: str) -> Build:
     if settings.replay and shop.replay is None:
         mix.notes.append("no replay, so nothing holds the base model's other skills: sample it once with "
                          f"`flywheel dataset replay --workflow {workflow}`")  # fmt: skip
-    if not any(row["week"] == week for row in rows):
+    if not (rows["week"] == week).any():
         mix.notes.append("this week brought nothing new: the dataset of the weeks before is carried forward")
     kept = [whole[row["row_id"]] for row in mix.kept]
     sft = [{**{name: row[name] for name in _SFT}, "from_week": _week_of(row)} for row in kept]
-    pairs = preference_rows(kept)
+    foreign = foreign_traces(lake, workflow, shop.base_sha256)
+    pairs = preference_rows(kept, foreign=foreign)
+    if dropped := len(preference_rows(kept)) - len(pairs):
+        mix.notes.append(
+            f"{dropped} pairs left out: their wrong answers are another base model's; their right ones still train"
+        )
     for name, made in (("sft_dataset", sft), ("preference_dataset", pairs)):
         if made:
             refuse_leaks(leaks_in(pl.DataFrame(made, infer_schema_length=None), registry), name)
-    disputed = [row for row, reason, _ in mix.left_out if reason == "conflict"]
+    disputed = mix.left_out.filter(reason="conflict").to_dicts()
     found = conflicts([{**row, "from_week": _week_of(row)} for row in with_payload(shop, disputed)])
-    left_out = [
-        {**{name: row[name] for name in ("row_id", "source", "source_id", "message_index", "trace_id", "conversation_id", "principal_ref")},
-         "reason": reason, "detail": detail}
-        for row, reason, detail in mix.left_out if reason in _LISTED
-    ]  # fmt: skip
+    told = (
+        "row_id",
+        "source",
+        "source_id",
+        "message_index",
+        "trace_id",
+        "conversation_id",
+        "principal_ref",
+        "reason",
+        "detail",
+    )
+    left_out = mix.left_out.filter(pl.col("reason").is_in(_LISTED)).select(told).to_dicts()
     return Build(sft, pairs, mix, found, left_out, suspicions(kept, shop.pack, week), computed, len(held_out))
 
 
-def read_candidates(shop: Workshop, week: str) -> list[dict[str, Any]]:
+def read_candidates(shop: Workshop, week: str) -> pl.DataFrame:
     """All candidates up to a week with their near-duplicate group, as far as choosing among them needs it."""
     light = [
         name for name in TABLES["training_steps"].polars_schema() if name not in (*_PAYLOAD, "workflow", "tools_sha256")
@@ -105,7 +118,7 @@ def read_candidates(shop: Workshop, week: str) -> list[dict[str, Any]]:
     links = shop.lake.read_columns(
         "near_duplicate_texts", ("week", "text_id", "near"), workflow=shop.pack.name, where=upto
     )
-    return steps.join(groups_of(links.drop("week")), on="text_id", how="left", maintain_order="left").to_dicts()
+    return steps.join(groups_of(links.drop("week")), on="text_id", how="left", maintain_order="left")
 
 
 def with_payload(shop: Workshop, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -124,14 +137,16 @@ def _week_of(row: Row) -> str | None:
     return None if row["week"] == BEFORE_ALL_WEEKS else row["week"]
 
 
-def _hold_out(shop: Workshop, rows: Sequence[Row], week: str) -> None:
+def _hold_out(shop: Workshop, rows: pl.DataFrame, week: str) -> None:
     """Register the groups of this week that the pack's share holds out; one commit, before any dataset is written."""
     share = shop.pack.settings.datasets.held_out
     if not share:
         return
-    able = [row for row in rows if row["source"] == "correction" and not row["kept_out"]]
-    groups = newly_held_out(able, share, week)
-    chosen = [row for row in able if row["near_duplicate_group"] in groups]
+    able = rows.filter(source="correction", kept_out="")
+    groups = newly_held_out(
+        able.select("week", "near_duplicate_group", "bucket", "tool").iter_rows(named=True), share, week
+    )
+    chosen = able.filter(pl.col("near_duplicate_group").is_in(sorted(groups))).to_dicts()
     made = {
         row["row_id"]: held_out_row(row, week, groups[row["near_duplicate_group"]])
         for row in with_payload(shop, chosen)

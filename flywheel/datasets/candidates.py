@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flywheel.benchmark.fingerprints import masked
+from flywheel.chat.canonical import canonical_messages
 from flywheel.chat.render import Renderer
 from flywheel.datasets.length import ContextPolicy, shorten
 from flywheel.datasets.remedies import Remedy, remedies_of, supervised_remedy
-from flywheel.datasets.steps import Message, Step, user_text
-from flywheel.datasets.tools_today import judge_today
+from flywheel.datasets.steps import Step, user_text
+from flywheel.datasets.tools_today import judge_answer, judge_today
 from flywheel.similarity.incremental import text_id_of
-from flywheel.toolcalls.arguments import canonical_json, parse_arguments, sha256_of
+from flywheel.toolcalls.arguments import canonical_json, sha256_of
+from flywheel.toolcalls.structured_answers import ResponseSchema
 
 _CARRIED = ("source", "source_id", "trace_id", "conversation_id", "principal_ref", "tenant_id", "batch_version", "annotator", "source_file",
             "bucket", "failure_cluster", "message_index", "verified_by", "annotator_kind", "qa_mode")  # fmt: skip
@@ -32,11 +34,19 @@ class Rules(NamedTuple):
     remedies: Mapping[str, list[Remedy]] = {}
     tools: Sequence[dict[str, Any]] = ()
     tool_migrations: Mapping[str, str] = {}
+    responses: Sequence[ResponseSchema] = ()
+
+    def values(self) -> dict[str, Any]:
+        """The rules as JSON values; packs without response schemas have the hash they had before there were any."""
+        told = {name: value for name, value in self._asdict().items() if name != "responses"}
+        return {**told, "responses": [one.values() for one in self.responses]} if self.responses else told
 
 
 def candidate_row(step: Step, renderer: Renderer, rules: Rules) -> dict[str, Any]:
     """A TRAINING_STEPS row without partition columns."""
     step, kept_out, detail = judge_today(step, rules.tools, rules.tool_migrations) if rules.tools else (step, "", "")
+    if not kept_out:
+        step, kept_out, detail = judge_answer(step, rules.responses)
     rendered = renderer.step(step.history, step.target, step.tools)
     prompt_tokens, elided, history = len(rendered.prompt_ids), 0, step.history
     if prompt_tokens > rules.max_prompt_tokens:
@@ -80,26 +90,3 @@ def candidate_row(step: Step, renderer: Renderer, rules: Rules) -> dict[str, Any
         "kept_out": kept_out,
         "detail": detail,
     }
-
-
-def canonical_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages as what they say: whitespace collapsed, arguments parsed, call ids replaced by their place."""
-    places: dict[str, str] = {}
-    canonical: list[dict[str, Any]] = []
-    for message in messages:
-        calls = []
-        for call in message.get("tool_calls") or []:
-            places[str(call.get("id"))] = f"#{len(places)}"
-            raw = call["function"]["arguments"]
-            parsed = parse_arguments(raw).value
-            calls.append([call["function"]["name"], raw if parsed is None else parsed])
-        entry: dict[str, Any] = {
-            "role": message["role"],
-            "content": " ".join(str(message.get("content") or "").split()),
-        }
-        if calls:
-            entry["calls"] = calls
-        if message["role"] == "tool":
-            entry["answers"] = places.get(str(message.get("tool_call_id")), "")
-        canonical.append(entry)
-    return canonical

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from flywheel.chat.visible import in_markdown
 from flywheel.datasets.build import Build
 from flywheel.datasets.conflicts import sentence
 from flywheel.datasets.coverage import covered, proposal, thin
@@ -45,7 +46,7 @@ def card(shop: Workshop, made: Build, week: str) -> str:
         "## Quality of the corrections", _quality(shop, made, week),
         "## Kinds of failure repaired", _buckets(made),
         "## Lengths", _lengths(made),
-        "## Conflicts", sentence(made.conflicts, shop.lake.read_weeks("conflict_decisions", workflow=shop.pack.name, until=week)) + ".",
+        "## Conflicts", in_markdown(sentence(made.conflicts, shop.lake.read_weeks("conflict_decisions", workflow=shop.pack.name, until=week))) + ".",
         "## Withdrawals", _withdrawals(shop),
         "## Known gaps", _gaps(shop, made),
         "## Hashes", _hashes(made),
@@ -122,7 +123,10 @@ def _withdrawals(shop: Workshop) -> str:
     rows = shop.lake.read_weeks("dataset_withdrawals", workflow=shop.pack.name)
     if not rows.height:
         return "None."
-    return "\n".join(f"- {row['kind']} by {row['withdrawn_by']}: {row['reason']}" for row in rows.iter_rows(named=True))
+    return "\n".join(
+        f"- {row['kind']} by {in_markdown(row['withdrawn_by'])}: {in_markdown(row['reason'])}"
+        for row in rows.iter_rows(named=True)
+    )
 
 
 def _gaps(shop: Workshop, made: Build) -> str:
@@ -132,7 +136,7 @@ def _gaps(shop: Workshop, made: Build) -> str:
     lines = [
         f"{len(found) - len(missing)} of {len(found)} branches of the tools' schemas have {wanted} examples or more."
     ]
-    return "\n".join(lines + [f"- {proposal(one, wanted)}" for one in missing[:12]])
+    return "\n".join(lines + [f"- {in_markdown(proposal(one, wanted))}" for one in missing[:12]])
 
 
 def _hashes(made: Build) -> str:

@@ -48,18 +48,16 @@ def overruled(rows: Iterable[Mapping[str, Any]], settled: Mapping[str, Settlemen
     return found
 
 
-def contested(rows: Iterable[Mapping[str, Any]]) -> set[str]:
-    """context_ids with at least two different accepted answers."""
-    answers: dict[str, set[str]] = {}
-    for row in rows:
-        if row["source"] in _ANSWERED_BY_PEOPLE:
-            answers.setdefault(row["context_id"], set()).add(row["answer_id"])
-    return {context for context, given in answers.items() if len(given) > 1}
+def contested(rows: pl.DataFrame) -> set[str]:
+    """context_ids with at least two different accepted answers; `rows` has source, context_id and answer_id."""
+    answered = rows.filter(pl.col("source").is_in(_ANSWERED_BY_PEOPLE)).group_by("context_id")
+    return set(answered.agg(pl.col("answer_id").n_unique()).filter(pl.col("answer_id") > 1)["context_id"])
 
 
 def conflicts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """DATASET_CONFLICTS rows: every answer of every contested context, in stable order."""
-    disputed = contested(rows)
+    schema = {"source": pl.String, "context_id": pl.String, "answer_id": pl.String}
+    disputed = contested(pl.DataFrame([[row[name] for name in schema] for row in rows], schema=schema, orient="row"))
     answers = [row for row in rows if row["context_id"] in disputed and row["source"] in _ANSWERED_BY_PEOPLE]
     ordered = sorted(answers, key=lambda row: (row["context_id"], row["source_id"], row["message_index"]))
     return [{name: row[name] for name in _SHOWN} for row in ordered]

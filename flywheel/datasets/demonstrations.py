@@ -56,4 +56,5 @@ def _row(line: str, where: str, file: str) -> dict[str, Any]:
         "source": value.get("source", "person"),
         "teacher": canonical_json(teacher) if teacher else None,
         "trains_from": value.get("trains_from", 0),
+        **{name: value.get(name) for name in ("trace_id", "principal_ref", "tenant_id")},
     }

@@ -115,7 +115,7 @@ def _asked_wait(answer: httpx.Response, otherwise: float) -> float:
 def _choice(answer: httpx.Response) -> dict[str, Any]:
     try:
         found = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         kind = answer.headers.get("content-type", "no content type")
         raise NoStep("not_json", f"{kind}: {answer.text[:80]!r}") from None
     try:

@@ -3,14 +3,18 @@
 candidates -> withdrawn, kept out -> repeats -> conflicts, settled and open -> caps and budget, newest first and cluster by cluster -> leaks -> rows
 
 Every step that is left out is counted under its reason; `read = kept + left out` holds. The order of the candidates never matters.
+All of history is looked at as columns; only what a ration is asked about becomes a Python object, so that a year of weeks costs little
+more than two.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from functools import cache
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
+
+import polars as pl
 
 from flywheel.benchmark.leaks import Leak
 from flywheel.datasets.conflicts import Settlement, contested, overruled
@@ -22,6 +26,7 @@ Row = Mapping[str, Any]
 FindLeaks = Callable[[Sequence[Row]], list[Leak]]
 # A step is one of these first; only then does anything else count.
 _SOURCES = ("correction", "demonstration", "verified", "replay")
+_CLUSTER = pl.coalesce(pl.when(pl.col("failure_cluster") != "").then("failure_cluster"), "tool")
 
 
 class Mix(NamedTuple):
@@ -29,23 +34,23 @@ class Mix(NamedTuple):
 
     Attributes:
         kept: candidates that train, by row_id, in that order.
-        left_out: (candidate, reason, detail) of every other one.
+        left_out: every other one, with `reason` and, in `detail`, what more there is to say.
         counts: source -> [candidates, kept].
         notes: sentences: caps that were off, sources that were missing.
     """
 
     kept: list[Row]
-    left_out: list[tuple[Row, str, str]]
+    left_out: pl.DataFrame
     counts: dict[str, list[int]]
     notes: list[str]
 
     def reasons(self) -> dict[str, int]:
         """Reason -> number of steps left out."""
-        return dict(sorted(Counter(reason for _, reason, _ in self.left_out).items()))
+        return dict(sorted(self.left_out["reason"].value_counts().rows()))
 
 
 def select(
-    candidates: Sequence[Row], find_leaks: FindLeaks, settings: Datasets, *, week: str, withdrawn: Mapping[str, set[str]] | None = None,
+    candidates: pl.DataFrame, find_leaks: FindLeaks, settings: Datasets, *, week: str, withdrawn: Mapping[str, set[str]] | None = None,
     held_out: frozenset[str] = frozenset(), settled: Mapping[str, Settlement] | None = None,
 ) -> Mix:  # fmt: skip
     """Choose the week's rows.
@@ -57,126 +62,158 @@ def select(
         held_out: row ids of the held-out split: a leak to one of them counts as `held_out`.
         settled: context_id -> what an adjudicator decided about its different answers.
     """
-    left_out: list[tuple[Row, str, str]] = []
-    ordered = sorted(candidates, key=_newest_first)
-    able = list(_able(ordered, withdrawn or {}, left_out))
-    lost = overruled(able, settled or {})
-    standing = [row for row in able if (row["context_id"], row["answer_id"]) not in lost]
-    left_out += [
-        (row, "overruled", f"settled by correction {lost[key]}")
-        for row in able if (key := (row["context_id"], row["answer_id"])) in lost
-    ]  # fmt: skip
-    once = list(_once(standing, left_out))
-    contradicted = contested(once)
-    left_out += [
-        (row, "conflict", "answered differently elsewhere") for row in once if row["context_id"] in contradicted
-    ]
-    agreed = [row for row in once if row["context_id"] not in contradicted]
+    account = _Account()
+    # Newest week first, then by id: whose provenance a repeated row carries.
+    ordered = candidates.sort(
+        _place_of_source(), pl.col("week").str.to_date().to_physical().neg(), "source_id", "message_index"
+    )
+    standing = account.without(ordered, *_withdrawn(withdrawn or {}))
+    standing = account.without(standing, pl.col("kept_out") != "", pl.col("kept_out"), pl.col("detail"))
+    standing = _without_overruled(standing, settled or {}, account)
+    # Repeats: the same row, or near-duplicate requests whose context and answer are otherwise the same. Steps of one run share the
+    # user's words and differ in calls and results: they are different rows.
+    for same in (("near_duplicate_group", "shape_id"), ("row_id",)):
+        first = pl.col("row_id").first().over(same)
+        standing = account.without(
+            standing, ~pl.struct(same).is_first_distinct(), "repeated", pl.format("row {}", first)
+        )
+    contradicted = pl.col("context_id").is_in(sorted(contested(standing)))
+    agreed = account.without(standing, contradicted, "conflict", "answered differently elsewhere")
     ration = Ration(agreed, settings)
-    kept = _rationed(_ranked(agreed, settings, week), ration, find_leaks, held_out, left_out)
-    before, after = (Counter(row["source"] for row in rows) for rows in (candidates, kept))
-    counts = {source: [before[source], after[source]] for source in _SOURCES}
-    return Mix(sorted(kept, key=lambda row: row["row_id"]), left_out, counts, ration.notes)
+    kept = _rationed(_ranked(agreed, settings, week), ration, find_leaks, held_out, account)
+    before, after = dict(candidates["source"].value_counts().rows()), Counter(row["source"] for row in kept)
+    counts = {source: [before.get(source, 0), after[source]] for source in _SOURCES}
+    return Mix(sorted(kept, key=lambda row: row["row_id"]), account.left_out(candidates), counts, ration.notes)
 
 
-@cache
+class _Account:
+    """What was left out so far, as frames of candidates with their reason."""
+
+    def __init__(self) -> None:
+        self.parts: list[pl.DataFrame] = []
+
+    def without(self, rows: pl.DataFrame, gone: pl.Expr, reason: pl.Expr | str, detail: pl.Expr | str) -> pl.DataFrame:
+        """The rows without those that are `gone`, which are noted; reason and detail are expressions, or the words."""
+        told = (one if isinstance(one, pl.Expr) else pl.lit(one) for one in (detail, reason))
+        marked = rows.with_columns(
+            gone.alias("gone"), *(one.alias(name) for name, one in zip(("told", "reason"), told, strict=True))
+        )
+        self.parts.append(marked.filter("gone").with_columns(detail="told").select(*rows.columns, "reason"))
+        return rows.filter(~marked["gone"])
+
+    def left_out(self, like: pl.DataFrame) -> pl.DataFrame:
+        """All of it, in the order in which it was decided."""
+        return pl.concat([part.select(*like.columns, "reason") for part in self.parts])
+
+
+def _place_of_source() -> pl.Expr:
+    return pl.col("source").replace_strict(list(_SOURCES), list(range(len(_SOURCES))), return_dtype=pl.Int8)
+
+
+def _withdrawn(sources: Mapping[str, set[str]]) -> tuple[pl.Expr, str, pl.Expr | str]:
+    """Which rows come from a withdrawn source, and which it is: the first that is named."""
+    named = [
+        pl.when(pl.col(column).is_in(sorted(values))).then(pl.format(f"{column} {{}}", column))
+        for column, values in sources.items()
+    ]
+    found = pl.coalesce(named) if named else pl.lit(None, pl.String)
+    return found.is_not_null(), "withdrawn", found
+
+
+def _without_overruled(rows: pl.DataFrame, settled: Mapping[str, Settlement], account: _Account) -> pl.DataFrame:
+    judged = rows.filter(pl.col("context_id").is_in(sorted(settled))).select("context_id", "source_id", "answer_id")
+    lost = overruled(judged.iter_rows(named=True), settled)
+    schema = {"context_id": pl.String, "answer_id": pl.String, "holds": pl.String}
+    by = pl.DataFrame([(*key, holds) for key, holds in lost.items()], schema=schema, orient="row")
+    joined = rows.join(by, on=["context_id", "answer_id"], how="left", maintain_order="left")
+    detail = pl.format("settled by correction {}", "holds")
+    return account.without(joined, pl.col("holds").is_not_null(), "overruled", detail).drop("holds")
+
+
+def _ranked(rows: pl.DataFrame, settings: Datasets, week: str) -> pl.DataFrame:
+    """Rows in the order they are taken, with their `unit` and `place`: the newest of each failure cluster first, a trajectory as a whole.
+
+    The place inside its cluster is weighed by age: after one half-life a correction counts like one twice as far down.
+    """
+    single = pl.col("remedy") != "trajectory"
+    unit = pl.when(single).then(pl.format("row {}", "row_id")).otherwise(pl.format("run {} {}", "source", "source_id"))
+    marked = rows.with_columns(unit=unit)
+    ages = {one: max(0, _day(week) - _day(one)) // 7 for one in rows["week"].unique()} | {BEFORE_ALL_WEEKS: 0}
+    weeks = pl.DataFrame({
+        "week": list(ages), "age": list(ages.values()),
+        "weight": [2.0 ** min(64.0, age / settings.half_life_weeks) for age in ages.values()],
+    })  # fmt: skip
+    # A row's id is a hash: as good as a draw, and the same in every build.
+    units = (
+        marked.unique("unit", keep="first", maintain_order=True)
+        .select("unit", "source", "week", "row_id", cluster=_CLUSTER)
+        .join(weeks, on="week", how="left")
+        .sort("age", "row_id")
+        .with_columns(down=pl.int_range(1, pl.len() + 1).over("source", "cluster"))
+        .sort(_place_of_source(), pl.col("down") * pl.col("weight"), "row_id")
+        .with_row_index("rank")
+    )
+    ranked = marked.join(units.select("unit", "rank"), on="unit", how="left", maintain_order="left")
+    return ranked.sort("rank", maintain_order=True).drop("rank").with_row_index("place")
+
+
 def _day(week: str) -> int:
     return date.fromisoformat(week).toordinal()
 
 
-def _newest_first(row: Row) -> tuple[Any, ...]:
-    """Newest week first, then by id: whose provenance a repeated row carries."""
-    age = -_day(row["week"])
-    return (_SOURCES.index(row["source"]), age, row["source_id"], row["message_index"])
-
-
-def _able(
-    rows: Sequence[Row], withdrawn: Mapping[str, set[str]], left_out: list[tuple[Row, str, str]]
-) -> Iterator[Row]:
-    for row in rows:
-        column = next((name for name in withdrawn if row[name] in withdrawn[name]), None) if withdrawn else None
-        if column is not None:
-            left_out.append((row, "withdrawn", f"{column} {row[column]}"))
-        elif row["kept_out"]:
-            left_out.append((row, row["kept_out"], row["detail"]))
-        else:
-            yield row
-
-
-def _once(rows: Sequence[Row], left_out: list[tuple[Row, str, str]]) -> Iterator[Row]:
-    """Leave repeats out: the same row, or near-duplicate requests whose context and answer are otherwise the same.
-
-    Steps of one run share the user's words and differ in calls and results: they are different rows.
-    """
-    seen: dict[Any, str] = {}
-    for row in rows:
-        same, alike = row["row_id"], (row["near_duplicate_group"], row["shape_id"])
-        earlier = seen.get(same) or seen.get(alike)
-        if earlier is None:
-            seen[same] = seen[alike] = same
-            yield row
-        else:
-            left_out.append((row, "repeated", f"row {earlier}"))
-
-
-def _ranked(rows: Sequence[Row], settings: Datasets, week: str) -> list[list[Row]]:
-    """Units in the order they are taken: the newest of each failure cluster first, a trajectory as a whole.
-
-    The place inside its cluster is weighed by age: after one half-life a correction counts like one twice as far down.
-    """
-    whole: dict[tuple[str, str], list[Row]] = {}
-    units = [[row] for row in rows if row["remedy"] != "trajectory"]
-    for row in rows:
-        if row["remedy"] == "trajectory":
-            whole.setdefault((row["source"], row["source_id"]), []).append(row)
-    today = _day(week)
-    ages = {one: max(0, today - _day(one)) // 7 for one in {row["week"] for row in rows}} | {BEFORE_ALL_WEEKS: 0}
-    clusters: dict[Any, list[tuple[int, str, list[Row]]]] = {}
-    for unit in (*units, *whole.values()):
-        first = unit[0]
-        age = ages[first["week"]]
-        spread = first["row_id"]  # a hash: as good as a draw, and the same in every build
-        clusters.setdefault((first["source"], first["failure_cluster"] or first["tool"]), []).append(
-            (age, spread, unit)
-        )
-    ranked: list[tuple[int, float, str, list[Row]]] = []
-    for (source, _), members in clusters.items():
-        for place, (age, spread, unit) in enumerate(sorted(members, key=itemgetter(0, 1)), 1):
-            weight = 2.0 ** min(64.0, age / settings.half_life_weeks)
-            ranked.append((_SOURCES.index(source), place * weight, spread, unit))
-    return [unit for *_, unit in sorted(ranked, key=itemgetter(0, 1, 2))]
-
-
 def _rationed(
-    units: Sequence[list[Row]], ration: Ration, find_leaks: FindLeaks, held_out: frozenset[str], left_out: list[tuple[Row, str, str]]
-) -> list[Row]:  # fmt: skip
+    ranked: pl.DataFrame, ration: Ration, find_leaks: FindLeaks, held_out: frozenset[str], account: _Account
+) -> list[Row]:
     """Take units while rations last; leaks are searched among what would be taken, so that the budget bounds the work.
 
     What leaks gives its place back, so another round takes the next ones.
     """
     kept: list[Row] = []
-    waiting = list(units)
-    barred: set[str] = set()
-    while waiting:
-        taken, refused = [], []
-        for unit in waiting:
-            reason = ration.refuses(unit)
-            if reason is None:
-                ration.take(unit)
-                taken.append(unit)
-            else:
-                refused.append((unit, reason))
-        leaks = {leak.row_id: leak for leak in find_leaks([row for unit in taken for row in unit])}
-        for row in (row for unit in taken for row in unit):
-            if leak := leaks.get(row["row_id"]):
-                ration.give_back(row)
-                barred.add(row["row_id"])
-                reason = "held_out" if leak.case_id in held_out else "benchmark"
-                left_out.append((row, reason, f"case {leak.case_id} ({leak.kind}, {leak.similarity:.2f})"))
-            else:
-                kept.append(row)
-        if not leaks or not refused:
-            left_out += [(row, reason, "") for unit, reason in refused for row in unit]
-            return kept
-        waiting = [unit for unit, _ in refused]
+    left: list[pl.DataFrame] = []
+    waiting = ranked
+    while True:
+        taken, refused = _round(waiting, ration)
+        leaks = {leak.row_id: leak for leak in find_leaks(taken)} if taken else {}
+        kept += [row for row in taken if row["row_id"] not in leaks]
+        gone = [row for row in taken if row["row_id"] in leaks]
+        for row in gone:
+            ration.give_back(row)
+        left.append(_noted((row["place"], *_leaked(leaks[row["row_id"]], held_out)) for row in gone))
+        if not leaks or not refused.height:
+            break
+        waiting = ranked.join(refused.select("place"), on="place", how="semi", maintain_order="left")
+    noted = ranked.drop("detail").join(pl.concat([*left, refused]), on="place", maintain_order="left")
+    account.parts.append(noted)
     return kept
+
+
+def _round(waiting: pl.DataFrame, ration: Ration) -> tuple[list[Row], pl.DataFrame]:
+    """What is taken in one round, and place, reason and detail of what is refused; a source that is full is not asked on."""
+    taken: list[Row] = []
+    refused: list[tuple[int, str, str]] = []
+    rest: list[pl.DataFrame] = []
+    for (source,), rows in waiting.group_by("source", maintain_order=True):
+        asked = 0
+        for _, members in groupby(rows.iter_rows(named=True), itemgetter("unit")):
+            if ration.is_full(str(source)):
+                break
+            unit = list(members)
+            asked += len(unit)
+            if reason := ration.refuses(unit):
+                refused += [(row["place"], reason, "") for row in unit]
+            else:
+                ration.take(unit)
+                taken += unit
+        reason = ration.reason_of_the_rest(str(source))
+        rest.append(rows[asked:].select("place", reason=reason, detail=pl.lit("")))
+    return taken, pl.concat([_noted(refused), *rest])
+
+
+def _noted(rows: Iterable[tuple[int, str, str]]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema={"place": pl.UInt32, "reason": pl.String, "detail": pl.String}, orient="row")
+
+
+def _leaked(leak: Leak, held_out: frozenset[str]) -> tuple[str, str]:
+    """Reason and detail of a row that touches a case."""
+    reason = "held_out" if leak.case_id in held_out else "benchmark"
+    return reason, f"case {leak.case_id} ({leak.kind}, {leak.similarity:.2f})"

@@ -15,8 +15,9 @@ from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.toolcalls.arguments import sha256_of
 from flywheel.workflows.pack import Pack
 
+# Names of hosts have parts of at most 63 characters; without a bound, a text of them would be read once a character.
 _LINK = re.compile(
-    r"(?:https?://|www\.)\S+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|io|info|biz|ru|cn|xyz|top|shop|app|dev)\b(?:/\S*)?",
+    r"(?:https?://|www\.)\S+|\b[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}\.(?:com|net|org|io|info|biz|ru|cn|xyz|top|shop|app|dev)\b(?:/\S*)?",
     re.I,
 )
 _NUMBER = re.compile(r"\b\d[\d .,:/-]{3,}\d\b")
@@ -112,7 +113,7 @@ def _strings(value: Any) -> Iterable[str]:
             try:
                 yield from _strings(json.loads(value))
                 return
-            except ValueError:
+            except (ValueError, RecursionError):  # no JSON, or nested past what is read: then it is a text
                 pass
         yield value
     elif isinstance(value, dict):

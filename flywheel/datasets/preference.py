@@ -5,7 +5,7 @@ supervised row stands: what the benchmark, a conflict or a cap keeps out of the 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from flywheel.toolcalls.arguments import sha256_of
@@ -14,11 +14,17 @@ _CARRIED = ("source_id", "trace_id", "principal_ref", "conversation_id", "bucket
             "rejected", "prompt_tokens", "rejected_tokens", "verified_by", "annotator_kind", "qa_mode")  # fmt: skip
 
 
-def preference_rows(kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """PREFERENCE_DATASET rows without partition columns, from the TRAINING_STEPS rows that a mix kept."""
+def preference_rows(
+    kept: Iterable[Mapping[str, Any]], *, foreign: Collection[str] = frozenset()
+) -> list[dict[str, Any]]:
+    """PREFERENCE_DATASET rows without partition columns, from the TRAINING_STEPS rows that a mix kept.
+
+    Args:
+        foreign: traces that another base model wrote; what it got wrong says nothing of what this one would write.
+    """
     rows: dict[str, dict[str, Any]] = {}
     for step in kept:
-        if step["pair"] and step["rejected"] is not None:
+        if step["pair"] and step["rejected"] is not None and step["trace_id"] not in foreign:
             row = _pair(step)
             rows[row["row_id"]] = row
     return [rows[key] for key in sorted(rows)]

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from flywheel.workflows.pack import Datasets
 
 Row = Mapping[str, Any]
@@ -20,23 +22,35 @@ class Ration:
         rows: all rows that may be taken: shares and caps are shares of them.
     """
 
-    def __init__(self, rows: Sequence[Row], settings: Datasets) -> None:
+    def __init__(self, rows: pl.DataFrame, settings: Datasets) -> None:
         self.caps, self.budget = settings.caps, settings.row_budget
         self.notes: list[str] = []
-        self.quotas = _quotas(Counter(row["source"] for row in rows), settings)
-        self.touched = {row["tool"] for row in rows if row["source"] == "correction" and row["tool"]}
+        self.quotas = _quotas(dict(rows["source"].value_counts().rows()), settings)
+        corrections = rows.filter(source="correction")
+        self.touched = {tool for tool in corrections["tool"].unique() if tool}
         self.by_source: Counter[str] = Counter()
         self.by_tenant: Counter[str] = Counter()
         self.by_group: Counter[str] = Counter()
         self.by_template: Counter[str] = Counter()
         self.items: dict[str, Counter[str]] = {}
-        people = {row["principal_ref"] for row in rows if row["principal_ref"]}
-        corrections = {row["source_id"] for row in rows if row["source"] == "correction"}
+        people = rows["principal_ref"].filter(rows["principal_ref"] != "").n_unique()
         self.per_person: int | None = None
-        if self.caps.principal is not None and len(people) >= _PEOPLE_NEEDED:
-            self.per_person = max(_ITEMS_A_PERSON, int(self.caps.principal * len(corrections)))
+        if self.caps.principal is not None and people >= _PEOPLE_NEEDED:
+            self.per_person = max(_ITEMS_A_PERSON, int(self.caps.principal * corrections["source_id"].n_unique()))
         elif self.caps.principal is not None and people:
-            self.notes.append(f"cap per principal is off: {len(people)} people, {_PEOPLE_NEEDED} are needed")
+            self.notes.append(f"cap per principal is off: {people} people, {_PEOPLE_NEEDED} are needed")
+
+    def is_full(self, source: str) -> bool:
+        """Whether no further row of a source can enter."""
+        return self.by_source[source] >= self.quotas[source]
+
+    def reason_of_the_rest(self, source: str) -> pl.Expr:
+        """What `refuses` would say of each row of a source that is full."""
+        full = pl.lit("budget" if source == "correction" else f"share_{source}")
+        if source != "verified":
+            return full
+        touched = pl.col("tool").first().over("unit").is_in(sorted(self.touched))
+        return pl.when(touched).then(pl.lit("tool_is_corrected")).otherwise(full)
 
     def refuses(self, unit: Sequence[Row]) -> str | None:
         """Why a unit may not be taken now: budget, cap_... or tool_is_corrected; None when it may."""

@@ -47,12 +47,16 @@ def rules_of(pack: Pack) -> Rules:
         settings.remedies,
         pack.tools,
         settings.tool_migrations,
+        pack.responses,
     )
 
 
 def refresh(shop: Workshop, until: str) -> list[str]:
     """Bring both tables up to date for all weeks up to `until`; returns the weeks whose candidates were computed anew."""
-    written = shop.lake.all_lineage(workflow=shop.pack.name, tables=(*_SOURCES, "demonstrations", *_CACHES))
+    written = shop.lake.read_columns(
+        "lineage", ("table_name", "week", "fingerprint", "content_sha256"), workflow=shop.pack.name,
+        where=pl.col("table_name").is_in((*_SOURCES, "demonstrations", *_CACHES)),
+    )  # fmt: skip
     known = {(row["table_name"], row["week"]): row for row in written.iter_rows(named=True)}
     weeks = sorted({week for (table, week) in known if table == "corrected_traces" and week <= until})
     anew: list[str] = []
@@ -80,7 +84,7 @@ def refresh(shop: Workshop, until: str) -> list[str]:
 
 def _decisive(shop: Workshop) -> str:
     """Hash of what decides the candidates of every week: versions, base model, template and the pack's rules."""
-    rules = rules_of(shop.pack)._asdict()
+    rules = rules_of(shop.pack).values()
     return sha256_of([STEPS_VERSION, MINHASH_VERSION, shop.base_sha256, shop.renderer.template_sha256, rules])
 
 
@@ -140,6 +144,8 @@ def _linked(shop: Workshop, week: str, said: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
     def texts_of(ids: Sequence[str]) -> Mapping[str, str]:
+        if not ids:
+            return {}  # no file of a year of weeks is opened for nothing
         found = lake.read_columns("near_duplicate_texts", ("text_id", "text"), workflow=workflow,
                                   where=(pl.col("week") < week) & pl.col("text_id").is_in(list(ids)))  # fmt: skip
         return dict(found.select("text_id", "text").rows())

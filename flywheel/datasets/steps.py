@@ -77,8 +77,8 @@ def steps_of_demonstration(row: Mapping[str, Any]) -> list[Step]:
     return [
         Step(
             "demonstration", row["demonstration_id"], None, row["conversation_id"], None, index, tools, messages[:index], message,
-            verified_by, row["annotator_kind"], row["qa_mode"], annotator=row.get("annotator"),
-            source_file=row.get("source_file"),
+            verified_by, row["annotator_kind"], row["qa_mode"], None, row.get("trace_id"), row.get("principal_ref"),
+            row.get("tenant_id"), annotator=row.get("annotator"), source_file=row.get("source_file"),
         )
         for index, message in enumerate(messages)
         if message["role"] == "assistant" and index >= (row.get("trains_from") or 0)

@@ -4,7 +4,8 @@ What the teacher shows waits in `home/teacher/<workflow>/pending.jsonl`. It trai
 names, accepted it (design.md 8.7): then it stands in the pack's `demonstrations/teacher.jsonl`, marked as what it is.
 
 A task is a JSON line: {"id", "messages"}, and where the pack has an environment {"environment": {"seed", "overrides"}}, with what the
-person says further in "replies", and the gold calls in "actions".
+person says further in "replies", and the gold calls in "actions". "recorded" are the messages of a run whose results the tools say
+again to an expert in the workbench, where there is no environment; a teacher is not shown them. "conversation_id" is that of the run.
 """
 
 import json
@@ -38,6 +39,8 @@ class Task(BaseModel):
     replies: list[str] = []
     actions: list[Action] = []
     max_steps: int = Field(8, ge=1, le=40)
+    recorded: list[dict[str, Any]] = []
+    conversation_id: str | None = None
 
 
 class Taught(NamedTuple):
@@ -170,7 +173,8 @@ def play(pack: Pack, task: Task, step: Callable[[list[Message]], Message]) -> li
 
 def asked_key(task: Task, endpoint: Endpoint) -> str:
     """What makes a task done: the task, the model, its host and its sampling."""
-    return sha256_of([task.model_dump(mode="json"), endpoint.model, endpoint.to.host, endpoint.sampling._asdict()])[:16]
+    asked = task.model_dump(mode="json", exclude={"recorded", "conversation_id"})  # they are not sent
+    return sha256_of([asked, endpoint.model, endpoint.to.host, endpoint.sampling._asdict()])[:16]
 
 
 def decide(shelf: Shelf, row: Row, *, by: str, accept: bool) -> None:
@@ -194,7 +198,7 @@ def _row(pack: Pack, task: Task, endpoint: Endpoint, asked: str) -> Row:
     messages = play(pack, task, lambda so_far: endpoint.step(so_far, pack.tools))
     told: Mapping[str, Any] = {"model": endpoint.model, "host": endpoint.to.host, **endpoint.sampling._asdict()}
     row = {
-        "conversation_id": f"taught-{task.id}", "tools": pack.tools, "messages": messages, "trains_from": len(task.messages),
+        "conversation_id": task.conversation_id or f"taught-{task.id}", "tools": pack.tools, "messages": messages, "trains_from": len(task.messages),
         "source": "teacher", "teacher": {**told, "task": task.id, "asked": asked}, "annotator_kind": "model",
         "annotator": f"{endpoint.model} at {endpoint.to.host}", "reviewer": "", "qa_mode": "none",
     }  # fmt: skip

@@ -1,7 +1,8 @@
-"""Steps under today's tools: a correction of last spring may call a tool that was renamed, or that is gone.
+"""Steps under today's tools and response schemas: a correction of last spring may call a tool that was renamed, or that is gone.
 
 A step whose tools are today's is left as it is. Otherwise its target's calls are judged by today's tools of the same name, after the
-pack's `datasets.tool_migrations` (old name -> new name); what no longer holds is kept out, with the reason, and never lost silently.
+pack's `datasets.tool_migrations` (old name -> new name); what no longer holds is kept out, with the reason, and never lost silently. So are
+answers that must be structured and are not; the others are learned in canonical JSON, as plain content.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from flywheel.chat.render import canonical_tools
 from flywheel.datasets.steps import Message, Step
 from flywheel.toolcalls.schema_check import check_call, tool_names
+from flywheel.toolcalls.structured_answers import ResponseSchema, canonical_answer, check_answer, response_at
 
 
 class Judged(NamedTuple):
@@ -44,6 +46,21 @@ def judge_today(step: Step, tools: Sequence[dict[str, Any]], migrations: Mapping
         return Judged(step)
     history = [_renamed(message, migrations) for message in step.history]
     return Judged(step._replace(tools=today, history=history, target=_renamed(step.target, migrations)))
+
+
+def judge_answer(step: Step, responses: Sequence[ResponseSchema]) -> Judged:
+    """Check a target that must be a structured answer, whoever wrote it; one that is gets its canonical text.
+
+    Replay is exempt: it is the base model's own, of other systems.
+    """
+    response = response_at(responses, [*step.history, step.target], len(step.history))
+    if response is None or step.source == "replay":
+        return Judged(step)
+    content = str(step.target.get("content") or "")
+    errors = check_answer(response, content)
+    if errors:
+        return Judged(step, "invalid_today", f"answer {response.name}: {errors[0].message}")
+    return Judged(step._replace(target={**step.target, "content": canonical_answer(content)}))
 
 
 def _renamed(message: Message, migrations: Mapping[str, str]) -> Message:

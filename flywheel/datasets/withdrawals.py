@@ -12,6 +12,7 @@ from deltalake.exceptions import DeltaError
 
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
+from flywheel.serving.ancestry import trained_from
 from flywheel.toolcalls.arguments import sha256_of
 
 # Columns of `training_steps`.
@@ -54,18 +55,23 @@ def withdrawn_sources(lake: Lake, workflow: str) -> dict[str, set[str]]:
 
 
 def tainted(lake: Lake, workflow: str, kind: str, value: str) -> list[Tainted]:
-    """Checkpoints that trained on rows of the source, oldest first: by the version of the dataset that each of them read."""
+    """Checkpoints that trained on rows of the source, oldest first: by the version of the dataset that each of them read.
+
+    What went on from such a checkpoint learned from them too, and counts at least as many rows.
+    """
     sources = _sources(lake, workflow, kind, value)
     log = lake.read_weeks("promotion_log", workflow=workflow).sort("week", "decided_at")
     serving = log["served_adapter_id"][-1] if log.height else ""
     judged = lake.read_columns("promotion", ("candidate_adapter_id", "verdict"), workflow=workflow)
     verdicts = dict(judged.select("candidate_adapter_id", "verdict").rows())
-    found = []
-    for week, adapter in sorted(lake.read_columns("checkpoint", ("week", "adapter_id"), workflow=workflow).rows()):
+    found: dict[str, Tainted] = {}
+    for week, adapter, start in trained_from(lake, workflow).iter_rows():
         rows = int(_trained_on(lake, workflow, week).is_in(list(sources)).sum())
+        if start in found:
+            rows = max(rows, found[start].rows)
         if rows:
-            found.append(Tainted(week, adapter, rows, verdicts.get(adapter, "not judged"), adapter == serving))
-    return found
+            found[adapter] = Tainted(week, adapter, rows, verdicts.get(adapter, "not judged"), adapter == serving)
+    return list(found.values())
 
 
 def weeks_to_rebuild(lake: Lake, workflow: str, kind: str, value: str) -> list[str]:

@@ -1,6 +1,7 @@
 """What starts the week: the jobs `collect` and `learn`, the weekly schedule, and the sensor that waits for people."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -9,8 +10,13 @@ from flywheel.corrections.events import EventStore
 from flywheel.corrections.stores import every_store
 from flywheel.defs.resources import House
 from flywheel.errors import FlywheelError
+from flywheel.evaluation.review_store import read_review, undecided_review, waits
 from flywheel.jobs import JOBS
 from flywheel.partitions import partition_key, week_by_workflow
+from flywheel.settings import Settings
+from flywheel.workflows.loader import installed_workflows
+
+_SENSOR_SECONDS = Settings().sensor_seconds
 
 collect = dg.define_asset_job(
     "collect",
@@ -19,10 +25,18 @@ collect = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="Traces in, failures out, a batch for the experts. Runs on the weekly schedule.",
 )
+
+
+def pod_tags(settings: Settings) -> dict[str, Any]:
+    """What Dagster's launcher on Kubernetes gives the pod of `learn`; every other launcher passes it over."""
+    return {"dagster-k8s/config": settings.learn_pod} if settings.learn_pod else {}
+
+
 learn = dg.define_asset_job(
     "learn",
     selection=dg.AssetSelection.assets(*JOBS["learn"]),
     partitions_def=week_by_workflow,
+    tags=pod_tags(Settings()),
     executor_def=dg.in_process_executor,
     description="Corrections in, datasets, checkpoint, evaluation, decision. Requested when a correction batch is complete.",
 )
@@ -39,7 +53,7 @@ collect_every_week = dg.build_schedule_from_partitioned_job(
 )
 
 
-@dg.sensor(job=learn, minimum_interval_seconds=300, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(job=learn, minimum_interval_seconds=_SENSOR_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
 def correction_batch_completed(context: dg.SensorEvaluationContext, house: House) -> dg.SensorResult | dg.SkipReason:
     """Closes batches that are complete or past their deadline, and requests `learn` once for every closed version and attempt.
 
@@ -85,9 +99,50 @@ def _close_due(store: EventStore, house: House) -> dict[str, str]:
     return far
 
 
+@dg.sensor(job=learn, minimum_interval_seconds=_SENSOR_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+def evaluation_review_completed(context: dg.SensorEvaluationContext, house: House) -> dg.SensorResult | dg.SkipReason:
+    """Requests `promotion` once the human review that a pack requires is complete; until then it says how far the people are.
+
+    Only of the newest evaluated week of a workflow, once its promotion has run and waits.
+    """
+    settings, lake = house.settings(), house.lake()
+    requests: list[dg.RunRequest] = []
+    waiting: list[str] = []
+    for workflow in installed_workflows(settings.workflows()):
+        try:
+            pack = house.pack(workflow)
+        except FlywheelError as error:
+            waiting.append(f"{workflow}: {error.what}")
+            continue
+        week = undecided_review(lake, workflow) if pack.settings.evaluation.human_review == "required" else None
+        if week is None:
+            continue
+        review = read_review(lake, pack, week)
+        if reasons := waits(review, pack, week):
+            waiting.append(f"{workflow}, week {week}: {reasons[0]}")
+            continue
+        ratings, results = (
+            lake.lineage("evaluation_ratings", workflow=workflow),
+            lake.lineage("eval_results", workflow=workflow, week=week),
+        )
+        versions = [known.version if known else 0 for known in (ratings, results)]
+        requests.append(
+            dg.RunRequest(
+                partition_key=partition_key(week, workflow),
+                run_key=f"review|{week}|{workflow}|{versions[0]}|{versions[1]}",
+                asset_selection=[dg.AssetKey("promotion"), dg.AssetKey("weekly_report")],
+            )
+        )
+    if not requests:
+        return dg.SkipReason("; ".join(waiting) or "no evaluation waits for people")
+    return dg.SensorResult(run_requests=requests)
+
+
 @dg.definitions
 def automation() -> dg.Definitions:
     """Jobs, schedule and sensor."""
     return dg.Definitions(
-        jobs=[collect, learn, freeze], schedules=[collect_every_week], sensors=[correction_batch_completed]
+        jobs=[collect, learn, freeze],
+        schedules=[collect_every_week],
+        sensors=[correction_batch_completed, evaluation_review_completed],
     )

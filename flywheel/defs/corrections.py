@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from flywheel.corrections.closing import conflicts_handed_out, own_states, rolled_over
-from flywheel.corrections.conflicts import conflicts_of, decision_rows
+from flywheel.corrections.closing import own_states, rolled_over
+from flywheel.corrections.conflicts import conflicts_handed_out, conflicts_of, decision_rows
 from flywheel.corrections.effort import effort_rows, effort_table, item_rows, totals, work_of
 from flywheel.corrections.events import EventStore
 from flywheel.corrections.probes import material_of, plant
@@ -17,22 +17,29 @@ from flywheel.corrections.stores import open_store
 from flywheel.corrections.verdict import Figure, require
 from flywheel.defs.metadata import asset_options, markdown_table
 from flywheel.defs.resources import House
+from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
+from flywheel.failures.asked import asked
 from flywheel.failures.selection import numbered, select
 from flywheel.lake.content import content_sha256
-from flywheel.partitions import week_before, week_by_workflow
+from flywheel.lake.week_zero import is_week_zero
+from flywheel.partitions import last_week_same_workflow, week_before, week_by_workflow
 from flywheel.toolcalls.schema_check import check_call
 from flywheel.workflows.pack import Quality
 
 
 @dg.asset(
-    partitions_def=week_by_workflow, deps=["production_failures", "production_traces"], code_version="3",
+    partitions_def=week_by_workflow,
+    deps=["production_failures", "production_traces", dg.AssetDep("next_asks", partition_mapping=last_week_same_workflow)],
+    code_version="3",
     **asset_options("correction_batch", "corrections"),
 )  # fmt: skip
+@says_why
 def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """What is handed to the experts this week, in order, each item with why it was picked.
 
-    Grain: one item. A batch that people already work on is frozen: later failures enter the next one.
+    Grain: one item. A batch that people already work on is frozen: later failures enter the next one. What the last verdict
+    asked for counts double.
     """
     stage = Stage.begin(context, house, "correction_batch", "3")
     pack, store = house.pack(stage.workflow), open_store(house.settings(), stage.workflow)
@@ -42,7 +49,7 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
     failures, traces = _candidates(stage, carried)
     conflicts, waiting = conflicts_of(
         stage.lake, stage.workflow, before=stage.weekly, most=pack.settings.batch.max_conflicts, qa_mode=pack.settings.qa_mode,
-        handed_out=conflicts_handed_out(store, stage.workflow, before_week=stage.weekly),
+        handed_out=conflicts_handed_out(store, stage.workflow, before_week=stage.weekly, quality=pack.settings.quality),
     )  # fmt: skip
     settings = {
         **pack.settings.batch.model_dump(),
@@ -50,6 +57,9 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         "carried_over": sorted(carried),
         "conflicts": [conflict.row["item_id"] for conflict in conflicts],
     }
+    asks = asked(stage.lake, stage.workflow, before)
+    if asks:
+        settings["next_asks"] = [[ask.bucket, ask.tool, sorted(ask.tools), ask.wanted] for ask in asks]
     batch = store.batch_of(stage.weekly, stage.workflow)
     written = stage.lake.lineage("correction_batch", workflow=stage.workflow, week=stage.week)
     if batch and batch.frozen and written:
@@ -65,7 +75,7 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         failures, traces, groups=dict(near.select("trace_id", "near_duplicate_group").rows()),
         toolsets=dict(toolsets.select("tools_sha256", "tools").rows()),
         earlier=earlier.filter(~pl.col("trace_id").is_in(sorted(carried))), known_clusters=set(known["failure_cluster"]),
-        settings=pack.settings.batch, week=stage.weekly, carried_over=carried,
+        settings=pack.settings.batch, week=stage.weekly, carried_over=carried, asks=asks,
     )  # fmt: skip
     items, version = numbered([*picked.items, *(conflict.row for conflict in conflicts)])
     columns = ("position", "failure_cluster", "severity", "picked_because", "priority")
@@ -79,6 +89,7 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         "conflicts_for_adjudication": len(conflicts),
         "conflicts_waiting": waiting,
         "failures": failures.height,
+        "asked_for": sum("; asked for" in item["picked_because"] for item in picked.items),
         "carried_over": sum(item["trace_id"] in carried for item in picked.items),
         **{f"passed_over_{k}": v for k, v in picked.passed_over.items()},
         **_plant(stage, store, name, items[: len(picked.items)], pack.settings.quality, earlier),
@@ -130,14 +141,18 @@ def _candidates(stage: Stage, carried: set[str]) -> tuple[pl.DataFrame, pl.DataF
     partitions_def=week_by_workflow, deps=["correction_batch"], code_version="2",
     **asset_options("corrected_traces", "corrections"),
 )  # fmt: skip
+@says_why
 def corrected_traces(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """Corrections the QA accepted in the week's closed batch, schema-valid, each with its QA history.
 
     Grain: one adjudicated correction. Reads exactly the batch version that was closed; refuses while it is open,
-    and when the batch does not pass its gate (lot, gold, agreement), saying why.
+    and when the batch does not pass its gate (lot, gold, agreement), saying why. Week zero has no batch: no rows.
     """
     stage = Stage.begin(context, house, "corrected_traces", "2")
     pack = house.pack(stage.workflow)
+    if is_week_zero(stage.lake, stage.workflow, stage.weekly):
+        nothing = {"week_zero": True}
+        return stage.unchanged(nothing) or stage.write([], nothing, metadata={"note": "week zero: demonstrations only"})
     items = stage.read("correction_batch")
     store = open_store(house.settings(), stage.workflow)
     batch = closed_batch(store, stage.weekly, stage.workflow)

@@ -21,9 +21,11 @@ from flywheel.datasets.refresh import Workshop
 from flywheel.datasets.replay import find_replay, prompts_of
 from flywheel.defs.metadata import asset_options, column_lineage
 from flywheel.defs.resources import House
+from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.errors import FlywheelError
 from flywheel.partitions import all_weeks_so_far, week_by_workflow, workflow_of_week
+from flywheel.workflows.guesses import open_guesses
 
 CODE_VERSION = "2"
 _DESCRIPTIONS = {
@@ -59,6 +61,7 @@ _LINEAGE = {
         for name, description in _DESCRIPTIONS.items()
     ],
 )
+@says_why
 def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterator[dg.MaterializeResult]:
     """Both datasets from one pass over corrections, demonstrations, verified-good steps and replay."""
     sft = Stage.begin(context, house, "sft_dataset", CODE_VERSION)
@@ -89,7 +92,13 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
     shown = [{key: row[key] for key in ("source", "failure_cluster", "prompt_tokens", "target")} for row in made.sft]
     shown_pairs = [{key: row[key] for key in ("failure_cluster", "chosen", "rejected")} for row in made.pairs]
     also = {"dataset_conflicts": made.conflicts, "dataset_left_out": made.left_out}
-    facts = {**_facts(made), "conflicts": conflicts, "card": dg.MetadataValue.md(card(shop, made, sft.weekly))}
+    guessed = f"{len(open_guesses(pack.folder))} statements of the pack are guesses that no person has confirmed"
+    facts = {
+        **_facts(made),
+        "conflicts": conflicts,
+        "guesses": guessed,
+        "card": dg.MetadataValue.md(card(shop, made, sft.weekly)),
+    }
     yield sft.write(
         made.sft,
         settings,
@@ -109,7 +118,7 @@ def _inputs(stage: Stage, shop: Workshop) -> dict[str, Any]:
     stage.note_weeks("conflict_decisions")
     if pack.settings.verifiers:
         stage.note_weeks("production_traces")
-    for table in ("demonstrations", "dataset_withdrawals", "dataset_releases"):
+    for table in ("demonstrations", "dataset_withdrawals", "dataset_releases", "benchmark_drafts"):
         stage.read_or_empty(table, by_workflow=True)
     stage.read("benchmark", by_workflow=True)
     return {
@@ -141,7 +150,7 @@ def refuse_without_benchmark(folder: Path, tools: list[dict[str, Any]]) -> None:
         raise FlywheelError(
             f"the benchmark has no {', '.join(missing)} cases; nothing may train before it covers all four categories",
             where=str(folder / "benchmark"),
-            remedy=f"write benchmark/{missing[0]}.jsonl: one case a line, as in the support_desk pack",
+            remedy=f"flywheel benchmark new {missing[0]} writes one to fill in; draft and import make more (docs/benchmark.md)",
         )
 
 

@@ -1,25 +1,42 @@
 """Stage 7: `eval_results`, candidate and incumbent on the same frozen cases through one vLLM server."""
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from flywheel.benchmark.cases import benchmark_version
 from flywheel.benchmark.freeze import active
-from flywheel.chat.render import Renderer
-from flywheel.defs.metadata import asset_options
+from flywheel.defs.metadata import asset_options, markdown_table
 from flywheel.defs.resources import House
+from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
-from flywheel.evaluation.runner import Benchmark
+from flywheel.defs.stopped import stopped_at, waits_for_server
+from flywheel.evaluation.decides import Decides, what_decides
+from flywheel.evaluation.metrics import metric_rows
+from flywheel.evaluation.runner import Benchmark, not_run
 from flywheel.evaluation.scorers.score import SCORER_VERSION
-from flywheel.evaluation.session import CANDIDATE, INCUMBENT, arms_of, evaluate, failures_preview
+from flywheel.evaluation.servers import Servers, evaluate_all, logs_of, servers_of, told
+from flywheel.evaluation.session import CANDIDATE, INCUMBENT, Session, arms_of, cases_of, failures_preview, forget_arms
+from flywheel.evaluation.shown import failures_by_bucket, metrics_preview, success_of
+from flywheel.evaluation.stored import rescored
+from flywheel.operations.budget import refuse_overspending
 from flywheel.partitions import last_week_same_workflow, week_by_workflow, workflow_of_week
 from flywheel.promotion.pointer import serving
-from flywheel.serving.vllm_server import BASE, ServerSpec
-from flywheel.settings import Settings
-from flywheel.workflows.base_model import BaseModel, check_weights
+from flywheel.serving.trained_on import TrainedOn
+from flywheel.serving.vllm_server import BASE
+from flywheel.training.landed import told_elsewhere
 from flywheel.workflows.pack import Pack
+
+eval_metrics = dg.AssetSpec(
+    "eval_metrics",
+    partitions_def=week_by_workflow,
+    deps=["eval_results"],
+    description="Every metric of every arm with its counts and its 95 % interval; written by eval_results. "
+    "Grain: one arm x slice x category x metric.",
+    **asset_options("eval_metrics", "evaluation"),
+)
 
 
 @dg.asset(
@@ -29,73 +46,110 @@ from flywheel.workflows.pack import Pack
         dg.AssetDep("benchmark", partition_mapping=workflow_of_week),
         dg.AssetDep("served_model", partition_mapping=last_week_same_workflow),
     ],
-    code_version="1",
+    code_version="2",
     **asset_options("eval_results", "evaluation", "vllm", heavy=True),
 )
+@says_why
 def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """Every score and raw output of candidate, incumbent and the incumbent's A/A run, on the frozen benchmark.
 
-    Grain: one case x arm x epoch; no rows in a banked week. The incumbent is what promotion had serving before this week.
+    Grain: one case x arm x epoch; no rows in a banked week. The incumbent is what promotion had serving before this week; after a change
+    of base model or family it answers from a server of its own. Where only the scorers changed, the stored outputs are scored again and
+    nothing is generated. The metrics are in `eval_metrics`. No rows either where this machine has no trainer or no server: the week then
+    waits undecided.
     """
-    stage = Stage.begin(context, house, "eval_results", "1")
+    stage = Stage.begin(context, house, "eval_results", "2")
     pack, settings = house.pack(stage.workflow), house.settings()
     trained = stage.read("checkpoint")
-    frozen = stage.read("benchmark", by_workflow=True)
+    cases = active(stage.read("benchmark", by_workflow=True))
     base, renderer = house.base_model(pack), house.renderer(pack)
-    log = stage.lake.read_weeks("promotion_log", workflow=stage.workflow)
-    incumbent = serving(log, before_week=stage.weekly)
-    decisive = {
-        "incumbent": incumbent, "scorer": SCORER_VERSION, "base": base.sha256, "system": pack.system,
-        "tools": pack.tools_sha256, "decoding": pack.settings.decoding.model_dump(),
-        "evaluation": pack.settings.evaluation.model_dump(),
-    }  # fmt: skip
-    if done := stage.unchanged(decisive):
+    incumbent = serving(stage.lake.read_weeks("promotion_log", workflow=stage.workflow), before_week=stage.weekly)
+    candidate = trained["adapter_id"][0] if trained.height else None
+    version = benchmark_version(cases, pack.contract_sha256)
+    servers = servers_of(stage.lake, settings, pack, base, {incumbent, candidate or BASE}, trusted={candidate or BASE})
+    decides = what_decides(
+        pack, renderer, base, version, servers.decides(candidate=candidate, incumbent=incumbent, gone=servers.gone)
+    )
+    if done := stage.unchanged(decides._asdict()):
         return done
-    if not trained.height:
-        return stage.write(
-            [],
-            decisive,
-            metadata={"note": f"banked week: no new checkpoint to evaluate, {incumbent} is carried forward"},
+    if candidate is None or not cases:
+        stop = stopped_at(stage.lake, pack, stage.weekly, trained) if candidate is None else None
+        note = (
+            "the benchmark is empty: nothing can be evaluated, and promotion says so"
+            if candidate
+            else stop.says
+            if stop
+            else f"banked week: no new checkpoint to evaluate, {incumbent} is carried forward"
         )
-    check_weights(base)
-    cases = active(frozen)
-    benchmark = Benchmark(cases, benchmark_version(cases, pack.tools_sha256), pack)
-    candidate = trained["adapter_id"][0]
-    session = evaluate(
-        benchmark,
-        arms_of(candidate, incumbent),
-        server_spec(settings, pack, base, renderer, {candidate, incumbent} - {BASE}),
-        renderer,
-        log=settings.scratch(stage.workflow, stage.weekly, "eval_results") / "vllm.log",
-        start_seconds=settings.serve_start_seconds,
+        return stage.write([], decides._asdict(), metadata={"note": note}, also={"eval_metrics": []})
+    benchmark = Benchmark(cases, version, pack, base.sha256, decides.generation_sha256)
+    arms = arms_of(candidate, incumbent)
+    known = stage.lake.has_partition("eval_results", workflow=stage.workflow, week=stage.weekly)
+    stored = stage.lake.read_partition("eval_results", workflow=stage.workflow, week=stage.weekly) if known else None
+    rows = None if stored is None else rescored(stored, benchmark, cases_of(benchmark, arms))
+    if rows is not None:
+        context.log.info(f"eval_results: {len(rows)} stored outputs scored again, nothing generated, no server started")
+        return _write(stage, decides, rows, pack, {"scored_again": len(rows)})
+    if pack.settings.serving == "elsewhere":
+        note = waits_for_server(stage.workflow, stage.weekly)
+        return stage.write([], decides._asdict(), metadata={"note": note}, also={"eval_metrics": []})
+    outputs = pack.settings.evaluation.epochs * sum(map(len, cases_of(benchmark, arms).values()))
+    refuse_overspending(stage.lake, context.instance, pack, stage.weekly, "eval_results", outputs)
+    log = settings.scratch(stage.workflow, stage.weekly, "eval_results") / "vllm.log"
+    sessions = evaluate_all(
+        settings, servers, arms, benchmark, log=log, elsewhere=told_elsewhere(settings, stage.workflow)
     )
-    results = pl.DataFrame(session.rows, infer_schema_length=None)
-    facts = {
-        "incumbent": incumbent,
-        "candidate": candidate,
-        "benchmark_version": benchmark.version,
-        "prompts_compared_with_training": session.prompts_compared,
-        "canary": dg.MetadataValue.json({finding.adapter: finding._asdict() for finding in session.canary}),
-        "canary_says": "; ".join(finding.sentence() for finding in session.canary),
-        "server_start_seconds": session.server_start_seconds,
-        **{f"{arm}_success": results.filter(arm=arm)["success"].mean() for arm in (CANDIDATE, INCUMBENT)},
-        "infra_errors": results["infra_error"].count(),
+    missing = [not_run(arm, benchmark._replace(cases=cases_of(benchmark, [arm])[arm.name]), servers.gone[arm.adapter_id])
+               for arm in arms if arm.adapter_id in servers.gone]  # fmt: skip
+    made = [session.rows for _, session in sessions]
+    result = _write(
+        stage, decides, [row for part in (*made, *missing) for row in part], pack, _facts(servers, sessions)
+    )
+    for one in logs_of(servers, arms, log):
+        forget_arms(one)
+    return result
+
+
+def _facts(servers: Servers, sessions: Sequence[tuple[TrainedOn, Session]]) -> dict[str, Any]:
+    """What was proved of the servers before the first case, and who could not be asked."""
+    findings = [finding for _, session in sessions for finding in session.canary]
+    return {
+        "servers": told(sessions),
+        "prompts_compared_with_training": sum(session.prompts_compared for _, session in sessions),
+        "canary": dg.MetadataValue.json({finding.adapter: finding._asdict() for finding in findings}),
+        "canary_says": "; ".join(finding.sentence() for finding in findings),
+        "server_start_seconds": sum(session.server_start_seconds for _, session in sessions),
+        "not_evaluated": "; ".join(servers.gone.values()) or "none",
+        "not_proven": "; ".join(proof for _, session in sessions for proof in session.not_proven)
+        or "nothing: it was started here",
     }
-    return stage.write(session.rows, decisive, preview=failures_preview(session.rows), metadata=facts)
 
 
-def server_spec(settings: Settings, pack: Pack, base: BaseModel, renderer: Renderer, adapters: set[str]) -> ServerSpec:
-    """What is served for a workflow: the base model and the named adapters."""
-    folder = settings.checkpoints(pack.name).absolute()
-    return ServerSpec(
-        model=base.folder,
-        family=renderer.family,
-        adapters={adapter: folder / adapter for adapter in sorted(adapters)},
-        max_model_len=pack.settings.max_model_len,
-        max_num_seqs=pack.settings.evaluation.concurrency,
-        max_lora_rank=max(8, pack.settings.lora_rank),
-        threads=settings.threads,
+def _write(
+    stage: Stage, decides: Decides, rows: list[dict[str, Any]], pack: Pack, facts: dict[str, Any]
+) -> dg.MaterializeResult:
+    """Results and metrics in one go, and what an analyst reads of them."""
+    metrics = metric_rows(rows, rates=pack.settings.rates)
+    described = {
+        **facts,
+        **{arm: next(row["adapter_id"] for row in rows if row["arm"] == arm) for arm in (CANDIDATE, INCUMBENT)},
+        "benchmark_version": rows[0]["benchmark_version"],
+        "scorer_version": SCORER_VERSION,
+        **{
+            f"{arm}_success": value for arm in (CANDIDATE, INCUMBENT) if (value := success_of(metrics, arm)) is not None
+        },
+        "infra_errors": sum(row["infra_error"] is not None for row in rows),
+        "metrics": markdown_table(metrics_preview(metrics), limit=40),
+        "failures_by_bucket": markdown_table(failures_by_bucket(rows)),
+    }
+    result = stage.write(
+        rows, decides._asdict(), preview=failures_preview(rows), metadata=described, also={"eval_metrics": metrics}
     )
+    counted = {"dagster/partition_row_count": len(metrics), "metrics": described["metrics"]}
+    stage.context.log_event(
+        dg.AssetMaterialization("eval_metrics", partition=stage.context.partition_key, metadata=counted)
+    )
+    return result
 
 
 @dg.asset_check(asset="eval_results", blocking=True, partitions_def=week_by_workflow)

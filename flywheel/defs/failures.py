@@ -9,11 +9,11 @@ import polars as pl
 
 from flywheel.defs.metadata import asset_options, markdown_table
 from flywheel.defs.resources import House
+from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
+from flywheel.detectors.finding import BUCKETS, FAULTS
 from flywheel.failures.failure_clusters import recurrence
-from flywheel.failures.finding import BUCKETS, FAULTS
 from flywheel.failures.week import DETECTORS_VERSION, audit_sample, rules_of, triage_week
-from flywheel.lake import TABLES
 from flywheel.partitions import week_before, week_by_workflow
 from flywheel.statistics.paired import rate
 from flywheel.toolcalls.arguments import sha256_of
@@ -23,25 +23,28 @@ from flywheel.toolcalls.arguments import sha256_of
     partitions_def=week_by_workflow, deps=["production_traces"], code_version=DETECTORS_VERSION,
     **asset_options("production_failures", "failures"),
 )  # fmt: skip
+@says_why
 def production_failures(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """What went wrong in the week's runs, at which step, whose fault it was, and on what evidence.
 
-    Grain: one failing step, the critical one of its run. Detectors see schemas, tool errors, repeated calls, success
-    claimed after an error, arguments from nowhere, user objections, feedback, abandoned runs, labels, gold actions and the pack's
+    Grain: one failing step, the critical one of its run. Detectors see schemas of calls and of structured answers, tool errors, repeated
+    calls, success claimed after an error or over an empty, cut off or partial result, values from nowhere, user objections, feedback,
+    abandoned runs, labels, gold actions and the pack's
     policies. The week's clusters and how they recur are in `failure_clusters`.
     """
     stage = Stage.begin(context, house, "production_failures", DETECTORS_VERSION)
     pack = house.pack(stage.workflow)
     written = stage.note("production_traces")
     toolsets = stage.lake.read_weeks("toolsets", workflow=stage.workflow)
-    decides = {"rules": sha256_of([pack.tools, pack.settings.scaffold.model_dump()])}
+    answers = [one.values() for one in pack.responses]
+    decides = {"rules": sha256_of([pack.tools, pack.settings.scaffold.model_dump(), *answers])}
     if done := stage.unchanged(decides):
         return done
     triaged = triage_week(
-        stage.lake, workflow=stage.workflow, week=stage.weekly, shards=pack.settings.traces.shards,
-        workers=pack.settings.traces.workers, toolsets=dict(toolsets.select("tools_sha256", "tools").rows()), rules=rules_of(pack),
+        stage.lake, workflow=stage.workflow, week=stage.weekly, toolsets=dict(toolsets.select("tools_sha256", "tools").rows()),
+        rules=rules_of(pack), workers=house.settings().workers(pack.settings.traces.workers),
     )  # fmt: skip
-    frame = pl.DataFrame(triaged.failures, schema=_schema(), orient="row")
+    frame = triaged.failures
     earlier = stage.lake.read_weeks("failure_clusters", workflow=stage.workflow, until=week_before(stage.weekly))
     clusters = recurrence(frame, triaged.opportunities, earlier, stage.weekly)
     audit = audit_sample(
@@ -60,11 +63,6 @@ def production_failures(context: dg.AssetExecutionContext, house: House) -> dg.M
 
 
 _CLUSTER = ("failure_cluster", "status", "failures", "opportunities", "per_1000", "example")
-
-
-def _schema() -> dict[str, Any]:
-    skipped = ("week", "workflow")
-    return {name: dtype for name, dtype in TABLES["production_failures"].polars_schema().items() if name not in skipped}
 
 
 def failure_facts(

@@ -5,12 +5,19 @@ Metadata is readable by every visitor of the UI and stays in the instance for ev
 
 import base64
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from flywheel.chat.visible import in_markdown
+from flywheel.defs.retries import RETRY
 from flywheel.lake import TABLES
+from flywheel.settings import Settings
 
+# Something of some workflow has to land on Tuesday between 06:00, when collect starts, and noon. Dagster looks at the newest
+# materialization of any partition, so one workflow hides another: `decision_missed` watches each week x workflow.
+COLLECTED = dg.FreshnessPolicy.cron("0 12 * * 2", timedelta(hours=6, minutes=30), timezone=Settings().time_zone)
 PREVIEW_ROWS = 12
 PREVIEW_WIDTH = 90
 
@@ -33,7 +40,7 @@ def asset_options(table: str, group: str, *kinds: str, heavy: bool = False) -> d
         "kinds": {"deltalake", *kinds},
         "tags": {"flywheel/stage": group},
         "metadata": definition_metadata(table),
-        **({"pool": "accelerator"} if heavy else {}),
+        **({"pool": "accelerator", "retry_policy": RETRY} if heavy else {}),
     }
 
 
@@ -48,15 +55,15 @@ def column_lineage(sources: Mapping[str, Mapping[str, str]], rows: Sequence[Mapp
     return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)}
 
 
-def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
-    """The first rows as a small markdown table; long cells are cut, control characters and pipes made harmless."""
+def markdown_table(rows: Sequence[Mapping[str, Any]], *, limit: int = PREVIEW_ROWS) -> dg.MetadataValue:
+    """The first rows as a small markdown table; long cells are cut, and no cell holds markup."""
     if not rows:
         return dg.MetadataValue.md("_no rows_")
     header = list(rows[0])
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-    lines += [f"| {' | '.join(_cell(row.get(name)) for name in header)} |" for row in rows[:PREVIEW_ROWS]]
-    if len(rows) > PREVIEW_ROWS:
-        lines.append(f"\n_{PREVIEW_ROWS} of {len(rows)} rows_")
+    lines += [f"| {' | '.join(_cell(row.get(name)) for name in header)} |" for row in rows[:limit]]
+    if len(rows) > limit:
+        lines.append(f"\n_{limit} of {len(rows)} rows_")
     return dg.MetadataValue.md("\n".join(lines))
 
 
@@ -67,6 +74,4 @@ def picture(svg: str) -> dg.MetadataValue:
 
 def _cell(value: Any) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
-    visible = "".join(character if character.isprintable() else " " for character in text)
-    escaped = visible.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
-    return escaped if len(escaped) <= PREVIEW_WIDTH else escaped[: PREVIEW_WIDTH - 1] + "…"
+    return in_markdown(text if len(text) <= PREVIEW_WIDTH else text[: PREVIEW_WIDTH - 1] + "…")

@@ -18,6 +18,7 @@ from flywheel.errors import FlywheelError
 from flywheel.lake import TABLES, Lake
 from flywheel.lake.content import content_sha256
 from flywheel.lake.missing import missing_partition
+from flywheel.lake.retention import refuse_pruned
 from flywheel.lake.store import Lineage, Rows
 from flywheel.toolcalls.arguments import sha256_of
 
@@ -47,9 +48,12 @@ class Stage:
 
     @classmethod
     def begin(cls, context: dg.AssetExecutionContext, house: House, table: str, code_version: str) -> "Stage":
-        """Open the stage for the run's partition."""
+        """Open the stage for the run's partition; raises FlywheelError when retention took its rows away."""
         workflow, week = partition_of(context.partition_key)
-        return cls(context, house.lake(), table, workflow, week, code_version)
+        lake = house.lake()
+        known = lake.lineage(table, workflow=workflow, week=week)
+        refuse_pruned(known.code_version if known else "", table, workflow, week)
+        return cls(context, lake, table, workflow, week, code_version)
 
     @property
     def weekly(self) -> str:
@@ -64,6 +68,7 @@ class Stage:
         frame = self.lake.read_partition(table, workflow=self.workflow, week=week)
         lineage = self.lake.lineage(table, workflow=self.workflow, week=week)
         if lineage is not None:
+            refuse_pruned(lineage.code_version, table, self.workflow, week)
             self.versions[f"{table}/{lineage.week}"] = lineage.version
             self.contents[f"{table}/{lineage.week}"] = lineage.content_sha256
         return frame
@@ -73,6 +78,7 @@ class Stage:
         lineage = self.lake.lineage(table, workflow=self.workflow, week=self.week)
         if lineage is None:
             raise missing_partition(table, self.workflow, self.week)
+        refuse_pruned(lineage.code_version, table, self.workflow, self.week)
         self.versions[f"{table}/{lineage.week}"] = lineage.version
         self.contents[f"{table}/{lineage.week}"] = lineage.content_sha256
         return lineage
@@ -106,15 +112,28 @@ class Stage:
         return sha256_of([self.table, self.code_version, dict(settings), dict(sorted(self.contents.items()))])
 
     def unchanged(self, settings: Mapping[str, Any]) -> dg.MaterializeResult | None:
-        """The finished result when inputs, settings and code are those of the last write; else None."""
+        """The finished result when inputs, settings and code are those of the last write; else None.
+
+        None also when a file of what was written is damaged: then the stage writes it anew.
+        """
         lineage = self.lake.lineage(self.table, workflow=self.workflow, week=self.week)
-        if lineage is None or lineage.fingerprint != self.fingerprint(settings):
+        if lineage is None or lineage.fingerprint != self.fingerprint(settings) or not self._intact(lineage):
             return None
         self.context.log.info(
             f"{self.table}: inputs, settings and code unchanged since version {lineage.version}; no work"
         )
         metadata = {**self._facts(lineage.rows, lineage.version, lineage.fingerprint), "unchanged": True}
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(lineage.content_sha256))
+
+    def _intact(self, last: Lineage) -> bool:
+        """Whether the files of the last write are whole, those of the companion tables written with it too."""
+        together = self.lake.all_lineage(workflow=self.workflow).filter(week=last.week, fingerprint=last.fingerprint)[
+            "table_name"
+        ]
+        damaged = [name for name in together if not self.lake.intact(name, workflow=self.workflow, week=self.week)]
+        if damaged:
+            self.context.log.warning(f"{self.table}: files of {', '.join(damaged)} are damaged: written anew")
+        return not damaged
 
     def write(
         self,

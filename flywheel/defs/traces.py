@@ -6,13 +6,17 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from flywheel.defs.metadata import asset_options, markdown_table
+from flywheel.defs.metadata import COLLECTED, asset_options, markdown_table
 from flywheel.defs.resources import House
+from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.partitions import last_week_same_workflow, week_before, week_bounds, week_by_workflow
 from flywheel.privacy.redaction import policy_of
 from flywheel.privacy.vault import Vault
-from flywheel.traces.inbox import READER_VERSION, InboxReading, read_inbox, survey
+from flywheel.promotion.production import unevaluated
+from flywheel.traces.accounting import COUNTED
+from flywheel.traces.failures import error_results
+from flywheel.traces.inbox import InboxReading, read_inbox, reader_version, survey
 from flywheel.traces.records import Inbox
 from flywheel.traces.trace import toolset
 
@@ -30,8 +34,10 @@ quarantined_records = dg.AssetSpec(
     partitions_def=week_by_workflow,
     deps=[dg.AssetDep("served_model", partition_mapping=last_week_same_workflow)],
     code_version="2",
+    freshness_policy=COLLECTED,
     **asset_options("production_traces", "traces"),
 )
+@says_why
 def production_traces(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """Agent runs of the week as production logged them, in canonical form and redacted, from the workflow's inbox.
 
@@ -43,19 +49,24 @@ def production_traces(context: dg.AssetExecutionContext, house: House) -> dg.Mat
     week_before(stage.weekly)
     settings, own = house.settings(), pack.settings
     inbox = Inbox(own.traces.inbox or str(settings.inbox(stage.workflow)))
-    found = survey(inbox, week=stage.weekly, ledger=stage.lake.read_weeks("inbox_ledger", workflow=stage.workflow))
+    version = reader_version(own.traces.routes)
+    ledger = stage.lake.read_weeks("inbox_ledger", workflow=stage.workflow)
+    found = survey(inbox, week=stage.weekly, ledger=ledger, version=version)
     policy = policy_of(pack.tools, own.privacy.redact, own.privacy.detector)
     vault = Vault(settings.vault())
+    failing = error_results(pack.tools)
     decides = {
-        "files": found.fingerprint(), "reader": READER_VERSION, "tools": pack.tools_sha256, "policy": list(policy),
+        "files": found.fingerprint(), "reader": version, "tools": pack.tools_sha256, "policy": list(policy),
         "format": own.traces.format, "shards": own.traces.shards, "erased": sorted(vault.erased()),
+        **({"error_results": list(failing)} if failing else {}),
     }  # fmt: skip
     if done := stage.unchanged(decides):
         return done
     with read_inbox(
         inbox, found, week=stage.weekly, week_start=lambda week: week_bounds(week)[0], workflow=stage.workflow, policy=policy,
-        vault=settings.vault(), scratch=settings.lake() / "_staging", time_zone=settings.time_zone, trace_format=own.traces.format,
-        shards=own.traces.shards, workers=own.traces.workers, tools=toolset(pack.tools),
+        vault=settings.vault(), scratch=settings.staging(), time_zone=settings.time_zone, trace_format=own.traces.format,
+        shards=own.traces.shards, workers=settings.workers(own.traces.workers), routes=own.traces.routes, error_results=failing,
+        tools=toolset(pack.tools),
         known_elsewhere=lambda: stage.lake.read_weeks("near_duplicates", workflow=stage.workflow),
     ) as reading:  # fmt: skip
         stage.lake.append_new("toolsets", reading.toolsets, workflow=stage.workflow, run_id=context.run_id)
@@ -92,7 +103,7 @@ def _facts(reading: InboxReading, week: str) -> dict[str, Any]:
     }
 
 
-_ACCOUNT = ("source_file", "format", "read", "accepted", "duplicate", "quarantined", "traces")
+_ACCOUNT = ("source_file", "format", "read", *COUNTED, "traces")
 
 
 def _quarantine(rows: list[dict[str, Any]]) -> dg.MetadataValue:
@@ -103,10 +114,22 @@ def _quarantine(rows: list[dict[str, Any]]) -> dg.MetadataValue:
 
 @dg.asset_check(asset="production_traces", blocking=True, partitions_def=week_by_workflow)
 def every_line_is_accounted_for(context: dg.AssetCheckExecutionContext, house: House) -> dg.AssetCheckResult:
-    """For every inbox file: records read = accepted + duplicate + quarantined."""
+    """For every inbox file: records read = accepted + duplicate + quarantined + those of other workflows."""
     workflow, _ = partition_of(context.partition_key)
     ledger = house.lake().read_partition("inbox_ledger", workflow=workflow)
-    wrong = ledger.filter(pl.col("read") != pl.col("accepted") + pl.col("duplicate") + pl.col("quarantined"))
-    sums = {name: int(ledger[name].sum()) for name in ("read", "accepted", "duplicate", "quarantined")}
-    sentence = f"{sums['read']} records read = {sums['accepted']} accepted + {sums['duplicate']} duplicate + {sums['quarantined']} quarantined"
+    counted = pl.sum_horizontal(pl.col(name).fill_null(0) for name in COUNTED)
+    wrong = ledger.filter(pl.col("read") != counted)
+    sums = [f"{int(ledger[name].sum())} {name.replace('_', ' ')}" for name in COUNTED]
+    sentence = f"{int(ledger['read'].sum())} records read = {' + '.join(sums)}"
     return passed(wrong.height == 0, sentence if not wrong.height else f"wrong: {', '.join(wrong['source_file'])}")
+
+
+@dg.asset_check(asset="production_traces", partitions_def=week_by_workflow)
+def unevaluated_configuration_in_production(
+    context: dg.AssetCheckExecutionContext, house: House
+) -> dg.AssetCheckResult:
+    """The week's runs carry only system prompts, tools and adapters that a decision or a promoted comparison ran with."""
+    workflow, week = partition_of(context.partition_key)
+    found = unevaluated(house.lake(), house.pack(workflow), week or "")
+    said = "; ".join(one.sentence() for one in found) or "nothing unevaluated is seen"
+    return passed(not found, said, severity=dg.AssetCheckSeverity.WARN)

@@ -13,22 +13,8 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "support_desk" / "benchmark"
 
-PEOPLE = (
-    "amara",
-    "bjork",
-    "cedric",
-    "dolores",
-    "edgar",
-    "fatima",
-    "gideon",
-    "henrike",
-    "ilya",
-    "joy",
-    "kofi",
-    "lucia",
-    "milan",
-    "noor",
-)
+PEOPLE = ("amara", "bjork", "cedric", "dolores", "edgar", "fatima", "gideon", "henrike", "ilya", "joy", "kofi",
+          "lucia", "milan", "noor")  # fmt: skip
 DOMAINS = ("fastmail.example", "correo.es", "lettera.it", "skymail.co", "posta.hu")
 TOWNS = ("Cork", "Seville", "Linz", "Rennes", "Aarhus", "Parma", "Bruges", "Uppsala", "Lausanne", "Tilburg")
 ROADS = ("Willow Drive", "Castle Hill", "Orchard Close", "Kings Parade", "Meadow View", "Chapel Street", "North Quay")
@@ -74,7 +60,8 @@ NO_NUMBER = ("Where is my {thing}?", "I want to cancel my order, {r}.", "I want 
              "the status of my order?", "Cancel the {thing} please, {r}.", "Send me my money, {r}.")  # fmt: skip
 
 
-def _facts(rng: random.Random) -> dict[str, str]:
+def draw_facts(rng: random.Random) -> dict[str, str]:
+    """The entities of one case; slots of the phrases."""
     name = rng.choice(PEOPLE)
     return {
         "o": f"{rng.choice(LETTERS)}{rng.randint(10000, 99999)}",
@@ -88,14 +75,16 @@ def _facts(rng: random.Random) -> dict[str, str]:
     }
 
 
-def _case(
+def write_case(
     name: str,
     cluster: str,
     category: str,
     tools: list[str],
     messages: list[dict[str, Any]],
     expectation: dict[str, Any],
+    tags: tuple[str, ...] = (),
 ) -> dict[str, Any]:
+    """One case as a line of the pack's `benchmark/*.jsonl` holds it."""
     buckets = {
         "tool_calling": ["schema_violation", "wrong_tool_selection", "wrong_arguments"],
         "multi_step": ["schema_violation", "wrong_tool_selection", "wrong_arguments", "premature_termination"],
@@ -104,7 +93,7 @@ def _case(
     }[category]
     return {
         "id": name, "cluster": cluster, "category": category, "exercises": {"buckets": buckets, "tools": tools},
-        "messages": messages, "expectation": expectation,
+        "messages": messages, "expectation": expectation, **({"tags": list(tags)} if tags else {}),
     }  # fmt: skip
 
 
@@ -112,7 +101,8 @@ def _user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-def _expect_call(tool: str, arguments: dict[str, Any], **optional: Any) -> dict[str, Any]:
+def expect_call(tool: str, arguments: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    """The expectation of one exact call; `optional` arguments may be left out."""
     matchers = {key: {"exact": value} for key, value in arguments.items()}
     matchers |= {key: {"exact": value, "may_omit": True} for key, value in optional.items()}
     return {"kind": "call", "calls": [{"name": tool, "arguments": matchers}]}
@@ -124,40 +114,42 @@ def tool_calling() -> Iterator[dict[str, Any]]:
         for tool, phrases in (("get_order", ORDER_STATUS), ("list_orders", ORDER_LIST), ("track_shipment", PARCEL)):
             for index, phrase in enumerate(phrases):
                 rng = random.Random(f"{tool}{index}{number}")
-                facts = _facts(rng)
+                facts = draw_facts(rng)
                 slot = {"get_order": "o", "list_orders": "e", "track_shipment": "t"}[tool]
                 argument = {"get_order": "order_id", "list_orders": "email", "track_shipment": "tracking_number"}[tool]
-                expectation = _expect_call(
+                expectation = expect_call(
                     tool, {argument: facts[slot]}, **({"page": 1} if tool == "list_orders" else {})
                 )
                 name = f"call-{tool.replace('_', '-')}-{index}{number}"
-                yield _case(
+                yield write_case(
                     name, f"{tool}-{index}", "tool_calling", [tool], [_user(phrase.format(**facts))], expectation
                 )
         for index in range(8):
-            yield from (_write_case(tool, index, number) for tool in ("cancel_order", "refund_order", "update_address"))
+            yield from (
+                _write_tool_case(tool, index, number) for tool in ("cancel_order", "refund_order", "update_address")
+            )
         for index, (topic, priority, phrase) in enumerate(TICKET[: 8 if number else 10]):
-            facts = _facts(random.Random(f"ticket{index}{number}"))
-            expectation = _expect_call("create_ticket", {"topic": topic, "priority": priority}, order_id=facts["o"])
-            yield _case(f"call-create-ticket-{index}{number}", f"create_ticket-{index}", "tool_calling", ["create_ticket"],
+            facts = draw_facts(random.Random(f"ticket{index}{number}"))
+            expectation = expect_call("create_ticket", {"topic": topic, "priority": priority}, order_id=facts["o"])
+            yield write_case(f"call-create-ticket-{index}{number}", f"create_ticket-{index}", "tool_calling", ["create_ticket"],
                         [_user(phrase.format(**facts))], expectation)  # fmt: skip
 
 
-def _write_case(tool: str, index: int, number: int) -> dict[str, Any]:
+def _write_tool_case(tool: str, index: int, number: int) -> dict[str, Any]:
     rng = random.Random(f"{tool}{index}{number}")
-    facts = _facts(rng)
+    facts = draw_facts(rng)
     name, cluster = f"call-{tool.replace('_', '-')}-{index}{number}", f"{tool}-{index}"
     if tool == "update_address":
         text = ADDRESS[index].format(**facts)
         address = {"street": facts["road"], "city": facts["town"], "zip": facts["zip"]}
-        expectation = _expect_call(tool, {"order_id": facts["o"], "address": address})
+        expectation = expect_call(tool, {"order_id": facts["o"], "address": address})
     else:
         why, phrases = (CANCEL_WHY, CANCEL) if tool == "cancel_order" else (REFUND_WHY, REFUND)
         reason = sorted(why)[(index + number) % len(why)]
         words = rng.choice(why[reason]).format(**facts)
         text = phrases[index].format(r=words, **facts)
-        expectation = _expect_call(tool, {"order_id": facts["o"], "reason": reason})
-    return _case(name, cluster, "tool_calling", [tool], [_user(text[0].upper() + text[1:])], expectation)
+        expectation = expect_call(tool, {"order_id": facts["o"], "reason": reason})
+    return write_case(name, cluster, "tool_calling", [tool], [_user(text[0].upper() + text[1:])], expectation)
 
 
 def _order(facts: dict[str, str], status: str, rng: random.Random) -> dict[str, Any]:
@@ -171,8 +163,8 @@ def multi_step() -> Iterator[dict[str, Any]]:
     """Whole episodes: look up and say, number by e-mail, several pages, two wishes, act and confirm."""
     for number in range(40):
         rng = random.Random(f"episode{number}")
-        facts, kind, phrase = _facts(rng), number % 5, (number // 5) % 8
-        other = {**_facts(rng), "e": facts["e"], "name": facts["name"]}
+        facts, kind, phrase = draw_facts(rng), number % 5, (number // 5) % 8
+        other = {**draw_facts(rng), "e": facts["e"], "name": facts["name"]}
         status = {0: "shipped", 1: "processing", 2: "processing", 3: "delivered", 4: "processing"}[kind]
         orders = {facts["o"]: _order(facts, status, rng)}
         replies: list[str] = []
@@ -212,9 +204,9 @@ def multi_step() -> Iterator[dict[str, Any]]:
             "outputs": outputs,
             "max_steps": 5,
         }
-        yield _case(
-            f"episode-{kind}-{number:02d}", f"episode-{kind}-{phrase}", "multi_step", tools, [_user(text)], expectation
-        )
+        # All of kind 1 say the same in their first message, and differ in names alone.
+        cluster = "episode-1" if kind == 1 else f"episode-{kind}-{phrase}"
+        yield write_case(f"episode-{kind}-{number:02d}", cluster, "multi_step", tools, [_user(text)], expectation)
 
 
 def refusal() -> Iterator[dict[str, Any]]:
@@ -222,23 +214,30 @@ def refusal() -> Iterator[dict[str, Any]]:
     refuse = {"kind": "reply", "includes": [["only help with"]]}
     for index, phrase in enumerate((*OFF_TOPIC, *HARMFUL)):
         for number in range(2):
-            facts = _facts(random.Random(f"refuse{index}{number}"))
-            kept = number == 0 or "{" in phrase
-            text = phrase if kept else f"One more thing. {phrase}"
-            yield _case(
-                f"refuse-{index:02d}{number}", f"refuse-{index}", "refusal", [], [_user(text.format(**facts))], refuse
-            )
+            facts = draw_facts(random.Random(f"refuse{index}{number}"))
+            first = phrase.format(**draw_facts(random.Random(f"refuse{index}0")))
+            text = phrase if number == 0 or phrase.format(**facts) != first else f"One more thing. {phrase}"
+            yield write_case(f"refuse-{index:02d}{number}", f"refuse-{index}", "refusal", [], [_user(text.format(**facts))],
+                             refuse, _tags(phrase))  # fmt: skip
     for index, phrase in enumerate(NO_NUMBER):
         for number in range(2):
             rng = random.Random(f"ask{index}{number}")
-            facts = _facts(rng)
+            facts = draw_facts(rng)
             why = CANCEL_WHY["too_slow"] if "ancel" in phrase else REFUND_WHY["damaged"]
             text = phrase.format(r=why[number].format(**facts), **facts)
-            ask = {
-                "kind": "reply",
-                "includes": [["order number", "order id", "number of the order", "number of your order"]],
-            }
-            yield _case(f"ask-{index}{number}", f"ask-{index}", "refusal", [], [_user(text)], ask)
+            text = text if number == 0 or "{" in phrase else f"One more thing. {text}"
+            asking = ["order number", "order id", "number of the order", "number of your order"]
+            ask = {"kind": "reply", "includes": [asking]}
+            yield write_case(
+                f"ask-{index}{number}", f"ask-{index}", "refusal", [], [_user(text)], ask, ("missing_fact",)
+            )
+
+
+def _tags(phrase: str) -> tuple[str, ...]:
+    """Only the attempt to get at the instructions is an attack on the model; the other refusals are plain requests."""
+    if phrase not in HARMFUL:
+        return ("out_of_scope",)
+    return ("unsafe_request", "adversarial") if "instructions" in phrase else ("unsafe_request",)
 
 
 def _failed(text: str, tool: str, arguments: dict[str, Any], result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -251,20 +250,22 @@ def recovery() -> Iterator[dict[str, Any]]:
     """After a tool error or a partial result: the right next step."""
     for index in range(8):
         for number in range(2):
-            facts = _facts(random.Random(f"recover{index}{number}"))
+            facts = draw_facts(random.Random(f"recover{index}{number}"))
             text = f"{ORDER_STATUS[index].format(**facts)} ({facts['e']})"
             lost = _failed(text, "get_order", {"order_id": facts["o"]}, {"error": "ORDER_NOT_FOUND"})
-            expectation = _expect_call("list_orders", {"email": facts["e"]}, page=1)
-            yield _case(
+            expectation = expect_call("list_orders", {"email": facts["e"]}, page=1)
+            yield write_case(
                 f"recover-lost-{index}{number}", f"recover-lost-{index}", "recovery", ["list_orders"], lost, expectation
             )
-        facts = _facts(random.Random(f"limit{index}"))
+        facts = draw_facts(random.Random(f"limit{index}"))
         limited = _failed(
             PARCEL[index].format(**facts), "track_shipment", {"tracking_number": facts["t"]}, {"error": "RATE_LIMITED"}
         )
-        again = _expect_call("track_shipment", {"tracking_number": facts["t"]})
-        yield _case(f"recover-limit-{index}", f"recover-limit-{index}", "recovery", ["track_shipment"], limited, again)
-        facts = _facts(random.Random(f"shipped{index}"))
+        again = expect_call("track_shipment", {"tracking_number": facts["t"]})
+        yield write_case(
+            f"recover-limit-{index}", f"recover-limit-{index}", "recovery", ["track_shipment"], limited, again
+        )
+        facts = draw_facts(random.Random(f"shipped{index}"))
         text = CANCEL[index].format(r=CANCEL_WHY["other"][index % 2].format(**facts), **facts)
         arguments = {"order_id": facts["o"], "reason": "other"}
         shipped = _failed(text[0].upper() + text[1:], "cancel_order", arguments, {"error": "ALREADY_SHIPPED"})
@@ -273,12 +274,14 @@ def recovery() -> Iterator[dict[str, Any]]:
             "includes": [["already shipped", "already been shipped", "has shipped", "is shipped"]],
             "excludes": ["is cancelled"],
         }
-        yield _case(f"recover-shipped-{index}", f"recover-shipped-{index}", "recovery", [], shipped, said)
-        facts = _facts(random.Random(f"page{index}"))
+        yield write_case(f"recover-shipped-{index}", f"recover-shipped-{index}", "recovery", [], shipped, said)
+        facts = draw_facts(random.Random(f"page{index}"))
         found = {"orders": [f"{letter}{10000 + 37 * index}" for letter in "RTW"], "next_page": 2}
         partial = _failed(ORDER_LIST[index].format(**facts), "list_orders", {"email": facts["e"]}, found)
-        following = _expect_call("list_orders", {"email": facts["e"], "page": 2})
-        yield _case(f"recover-page-{index}", f"recover-page-{index}", "recovery", ["list_orders"], partial, following)
+        following = expect_call("list_orders", {"email": facts["e"], "page": 2})
+        yield write_case(
+            f"recover-page-{index}", f"recover-page-{index}", "recovery", ["list_orders"], partial, following
+        )
 
 
 def write(folder: Path = FOLDER) -> dict[str, int]:

@@ -21,6 +21,7 @@ from flywheel.corrections.proposal import Proposal, auto_check
 from flywheel.corrections.states import Event, ItemState
 from flywheel.demo.conversation import acceptable, correct_run
 from flywheel.demo.protocol import Goal, Simulation
+from flywheel.toolcalls.arguments import canonical_json, parse_arguments
 from flywheel.workflows.pack import Pack
 
 ANNOTATORS = ("simulated-annotator-1", "simulated-annotator-2", "simulated-annotator-3")
@@ -32,13 +33,37 @@ ADJUDICATOR, AUDITOR = "simulated-adjudicator", "simulated-auditor"
 class Habits:
     """How careful the simulated experts are, as probabilities: planted mistakes, mistakes noticed, disputes instead of returns.
 
-    `mistake_of` holds another rate of mistakes for single annotators.
+    `mistake_of` holds another rate of mistakes for single annotators; `notice_again` is how often a mistake is noticed when a lot
+    came back from its audit. `misled` (tool -> the tool everybody takes for it) makes one tool wholly wrong, and nobody notices;
+    with `audit_passes_all` the auditor does not either.
     """
 
     mistake: float = 0.12
     notice: float = 0.85
     dispute: float = 0.2
     mistake_of: Mapping[str, float] = field(default_factory=dict)
+    notice_again: float = 1.0
+    misled: Mapping[str, str] = field(default_factory=dict)
+    audit_passes_all: bool = False
+
+
+def mislead(right: Proposal, misled: Mapping[str, str]) -> Proposal | None:
+    """The correction with its first call of a misled tool made wrong, and nothing after it; None where it makes no such call.
+
+    The wrong call keeps the arguments that the taken tool knows by name: here an order's number.
+    """
+    for index in right.trainable_indices:
+        message = right.messages[index]
+        for call in message.get("tool_calls") or []:
+            if (taken := misled.get(call["function"]["name"])) is None:
+                continue
+            given = parse_arguments(call["function"]["arguments"]).value or {}
+            arguments = {key: value for key, value in given.items() if key == "order_id"}
+            function = {"name": taken, "arguments": canonical_json(arguments)}
+            wrong = {**message, "tool_calls": [{**call, "function": function}]}
+            trained = [i for i in right.trainable_indices if i <= index]
+            return Proposal(right.first_bad_message_index, [*right.messages[:index], wrong], trained, "truncated")
+    return None
 
 
 class ExpertDesk:
@@ -67,6 +92,7 @@ class ExpertDesk:
         """
         planted = {item_id: payload["item"] for _, item_id, payload in self.store.planted(self.batch)}
         rows = {row["item_id"]: row for row in items.iter_rows(named=True)} | planted
+        self.traces = {key: row["trace_id"] for key, row in rows.items()}
         for number, (item_id, state) in enumerate(self.store.states(self.batch).items()):
             item = rows[item_id]
             if state.status == "queued":
@@ -75,6 +101,7 @@ class ExpertDesk:
                 self._review_seed(item, number)
             elif state.answers and state.status == "disputed":
                 self._settle(item, state)
+        self.counts["wrong_when_the_lot_closed"] = self._wrong()
         self._audit(rows)
         self.store.close_batch(self.batch, reason="complete", by="simulated-lead")
         return dict(self.counts)
@@ -110,7 +137,10 @@ class ExpertDesk:
                 self.counts["not_a_failure"] += 1
             return
         proposal, careful = right, self.rng.random() >= self.habits.mistake_of.get(annotator, self.habits.mistake)
-        if not careful:
+        if wrong := mislead(right, self.habits.misled):
+            proposal = wrong
+            self.counts["misled"] += 1
+        elif not careful:
             proposal = self._careless(right)
             self.counts["mistakes_made"] += 1
         self._submit(item, annotator, proposal, right, original)
@@ -159,7 +189,7 @@ class ExpertDesk:
         self, item: dict[str, Any], annotator: str, proposal: Proposal, right: Proposal, original: list[Any]
     ) -> None:
         self._event(item, "submit", annotator, **proposal.payload(), effort=self._effort(50))
-        problems = auto_check(proposal, original, self.pack.tools)
+        problems = auto_check(proposal, original, self.pack.tools, self.pack.responses)
         self._event(item, "check", "system", problems=problems)
         if problems:  # straight back to the annotator, who sees why; not counted as a return
             self.counts["caught_by_the_automatic_check"] += 1
@@ -170,7 +200,8 @@ class ExpertDesk:
         self, item: dict[str, Any], annotator: str, reviewer: str, right: Proposal, original: list[Any]
     ) -> None:
         self._event(item, "start_review", reviewer)
-        if self._is_right(item) or self.rng.random() >= self.habits.notice:
+        believed = self._is_right(item) or bool(mislead(right, self.habits.misled))
+        if believed or self.rng.random() >= self.habits.notice:
             self._event(item, "accept", reviewer, effort=self._effort(20))
             self.counts["accepted"] += 1
             return
@@ -192,6 +223,12 @@ class ExpertDesk:
         index, messages = proposal["first_bad_message_index"], proposal["messages"]
         return acceptable(self.simulation.solve(self.goals[item["trace_id"]], messages[:index]), messages[index])
 
+    def _wrong(self) -> int:
+        """Accepted corrections whose first step is wrong; conflicts and planted items aside."""
+        states = self.store.states(self.batch)
+        own = [k for k, s in states.items() if s.status == "accepted" and not s.answers and not s.planted]
+        return sum(not self._is_right({"item_id": key, "trace_id": self.traces[key]}) for key in own)
+
     def _audit(self, items: Mapping[str, dict[str, Any]]) -> None:
         """Close the lot, look at what was drawn, and let other reviewers look again at a lot that failed."""
         while (lot := lot_of(self.store, self.batch)).status in ("open", "sent_back", "auditing"):
@@ -205,7 +242,7 @@ class ExpertDesk:
                     self.store, self.batch, by="simulated-lead", quality=self.pack.settings.quality, deadline=left
                 )
             for key in lot.waiting:
-                right = self._is_right(items[key])
+                right = self.habits.audit_passes_all or self._is_right(items[key])
                 verdict = {"verdict": "passed"} if right else {"verdict": "failed", "defect": "major"}
                 self._event(items[key], "audit", AUDITOR, **verdict, effort=self._effort(25))
                 self.counts["audited"] += 1
@@ -216,7 +253,7 @@ class ExpertDesk:
         state = self.store.state(item["item_id"], self.batch)
         other = next(name for name in REVIEWERS if name not in state.reviewers)
         self._event(item, "start_review", other)
-        if self._is_right(item):
+        if self._is_right(item) or self.rng.random() >= self.habits.notice_again:
             self._event(item, "accept", other)
         else:
             self._event(item, "dispute", other, reason="found after the audit")

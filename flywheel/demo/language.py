@@ -161,6 +161,15 @@ WISHES = {
                        "{o} goes to a different place, {street}, {zip} {city}", "correct the street for {o}: {street}, {city} {zip}",
                        "order {o}, please put {street}, {zip} {city} as address", "can {o} come to {street}, {city} {zip}?"),
 }  # fmt: skip
+# The tool that the shop gets in the fifth of the ten weeks.
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+TIMES = ("morning", "afternoon", "evening")
+DELIVERY_SLOTS = (
+    "bring {o} on {day} {time}", "can {o} come {day} in the {time}?", "i'm only home {day} {time}, order {o}", "{o}: {day}, {time} works for me",
+    "could the driver bring {o} on a {day} {time}", "{day} {time} for {o} please", "i want {o} delivered {day}, {time}",
+    "we are in on {day} during the {time}, it's {o}", "put {o} down for {day} {time}", "the {product} ({o}) should come {day} {time}",
+    "any chance of {day} {time} for {o}", "move {o} to {day} {time}", "book the {time} of {day} for {o}", "{o} on {day}, but in the {time}",
+)  # fmt: skip
 WISHES_WITHOUT_NUMBER = {
     "get_order": ("what happened to my order?", "is my {product} on its way?", "any update on my {product}", "status of my purchase pls",
                   "has my package left the warehouse", "i'm still waiting for the {product}, what's up"),

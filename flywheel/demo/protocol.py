@@ -1,6 +1,6 @@
 """What a simulation offers to the simulated week: goals, customers and experts, in this shape for every demo pack."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -57,8 +57,11 @@ class Step(NamedTuple):
 class Simulation(Protocol):
     """A demo pack's customers and the policy its experts follow; a module may serve."""
 
-    def make_goals(self, seed: int, count: int, week: str) -> list[Goal]:
-        """Seeded customers of one week; before the first, of the demonstrations: `run` or `step` instead of a week."""
+    def make_goals(self, seed: int, count: int, week: str, tools: Collection[str] = ()) -> list[Goal]:
+        """Seeded customers of one week; before the first, of the demonstrations: `run` or `step` instead of a week.
+
+        `tools` are the names of the tools the workflow has that week.
+        """
         ...
 
     def solve(self, goal: Goal, messages: list[Message]) -> Step:

@@ -106,6 +106,8 @@ def _said_of(kind: str, facts: dict[str, Any], result: dict[str, Any]) -> _Outco
         return _Outcome(
             f"Order {order} is already shipped, so I cannot change it.", [["already shipped", "already been shipped"]]
         )
+    if error == "ALREADY_DELIVERED":
+        return _Outcome(f"Order {order} is delivered already.", [["delivered already", "already delivered"]])
     if error == "NOT_DELIVERED":
         return _Outcome(
             f"Order {order} is not delivered yet, so I cannot refund it.", [["not delivered", "not been delivered"]]
@@ -125,6 +127,9 @@ def _said_of(kind: str, facts: dict[str, Any], result: dict[str, Any]) -> _Outco
             return _Outcome(f"Order {order} is cancelled.", [[str(order)], ["cancelled", "canceled"]])
         case "refund_order":
             return _Outcome(f"Order {order} is refunded: {result['refunded']} euro.", [[str(order)], ["refund"]])
+        case "set_delivery_slot":
+            slot = f"{result['day']} {result['time']}"
+            return _Outcome(f"Order {order} comes on {slot}.", [[str(order)], [result["day"]]])
         case "update_address":
             return _Outcome(f"Order {order} goes to {result['city']} now.", [[str(order)], [result["city"]]])
         case _:

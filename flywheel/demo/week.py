@@ -14,7 +14,7 @@ from flywheel.chat.render import Renderer
 from flywheel.corrections.events import batch_id
 from flywheel.corrections.stores import open_store
 from flywheel.demo.conversation import Conversation, converse, demonstration, inbox_line
-from flywheel.demo.expert_desk import ExpertDesk
+from flywheel.demo.expert_desk import ExpertDesk, Habits
 from flywheel.demo.protocol import Goal, Message, Simulation
 from flywheel.lake import Lake
 from flywheel.progress import report_progress
@@ -22,6 +22,7 @@ from flywheel.serving.client import ChatClient
 from flywheel.serving.vllm_server import ServerSpec, vllm_server
 from flywheel.settings import Settings
 from flywheel.toolcalls.arguments import canonical_json
+from flywheel.toolcalls.schema_check import tool_names
 from flywheel.workflows.pack import Pack
 
 DEMONSTRATION_SEED, TRAFFIC_SEED = 7_000, 1
@@ -43,7 +44,9 @@ def lay_out_pack(source: Path, target: Path) -> bool:
     return True
 
 
-def write_demonstrations(pack: Pack, simulation: Simulation, runs: int, steps: int) -> int:
+def write_demonstrations(
+    pack: Pack, simulation: Simulation, runs: int, steps: int, seed: int = DEMONSTRATION_SEED
+) -> int:
     """Simulated experts show how it is done, before the first week; nothing when they already did.
 
     `runs` whole runs, and `steps` openings with the right first step alone: choosing the tool and its arguments is what is
@@ -60,7 +63,7 @@ def write_demonstrations(pack: Pack, simulation: Simulation, runs: int, steps: i
                 first_step_only=family == "step",
             )
             for family, count in (("run", runs), ("step", steps))
-            for goal in simulation.make_goals(DEMONSTRATION_SEED, count, family)
+            for goal in simulation.make_goals(seed, count, family)
         ]  # fmt: skip
 
     file.parent.mkdir(exist_ok=True)
@@ -71,7 +74,7 @@ def write_demonstrations(pack: Pack, simulation: Simulation, runs: int, steps: i
 
 def simulate_traffic(
     settings: Settings, pack: Pack, renderer: Renderer, spec: ServerSpec, simulation: Simulation, *, week: str, adapter: str,
-    count: int,
+    count: int, seed: int = TRAFFIC_SEED,
 ) -> Traffic:  # fmt: skip
     """`count` simulated customers talk to the served model; their runs land in the inbox as production would log them.
 
@@ -82,7 +85,7 @@ def simulate_traffic(
     file = inbox / f"{week}.jsonl"
     if file.is_file():
         return Traffic(file, len(file.read_text(encoding="utf-8").splitlines()), True)
-    goals = simulation.make_goals(TRAFFIC_SEED, count, week)
+    goals = simulation.make_goals(seed, count, week, tool_names(pack.tools))
     with vllm_server(
         spec, log=settings.scratch(pack.name, week, "traffic") / "vllm.log", start_seconds=settings.serve_start_seconds
     ) as server:
@@ -121,7 +124,10 @@ async def _talk(
         return list(await asyncio.gather(*(one(goal) for goal in goals)))
 
 
-def answer_batch(settings: Settings, pack: Pack, simulation: Simulation, lake: Lake, *, week: str) -> dict[str, int]:
+def answer_batch(
+    settings: Settings, pack: Pack, simulation: Simulation, lake: Lake, *, week: str, seed: int = 0,
+    habits: Habits = Habits(),  # noqa: B008  (frozen)
+) -> dict[str, int]:  # fmt: skip
     """Simulated experts answer the week's batch and close it; nothing when it is closed already."""
     store = open_store(settings, pack.name)
     batch = store.batch_of(week, pack.name)
@@ -135,7 +141,9 @@ def answer_batch(settings: Settings, pack: Pack, simulation: Simulation, lake: L
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     by_source = {goal.goal_id: goal for goal in (Goal.from_json(json.loads(line)) for line in lines)}
     goals = {trace_id: by_source[source_id] for trace_id, source_id in source.items() if source_id in by_source}
-    desk = ExpertDesk(store, batch_id(week, pack.name, batch.version), pack, simulation, goals)
+    desk = ExpertDesk(
+        store, batch_id(week, pack.name, batch.version), pack, simulation, goals, seed=seed, habits=habits
+    )
     return desk.answer(items)
 
 

@@ -1,7 +1,8 @@
 """Selection: which failures are handed to people this week, and why.
 
-Priority is cluster size x severity x novelty; caps keep one person or one near-duplicate group from filling the batch;
-a random slice of unflagged runs estimates what triage misses (design.md 8.11, notes/corrections-and-traces.md 1.3).
+Priority is cluster size x severity x novelty, doubled for what the last verdict asked for (`asked.py`); caps keep one person
+or one near-duplicate group from filling the batch; a random slice of unflagged runs estimates what triage misses (design.md 8.11,
+notes/corrections-and-traces.md 1.3).
 """
 
 import json
@@ -13,9 +14,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from flywheel.failures.asked import Asked, asked_for
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.workflows.pack import Batch
 
+ASKED_WEIGHT = 2.0
 _WEIGHT = {"critical": 3.0, "major": 2.0, "minor": 1.0}
 _PRINCIPAL_MINIMUM, _PRINCIPAL_SHARE, _PRINCIPALS_NEEDED = 3, 0.02, 20
 _GROUP_CAP = 2
@@ -31,7 +34,7 @@ class Selection(NamedTuple):
 
 def select(
     failures: pl.DataFrame, traces: pl.DataFrame, *, groups: Mapping[str, str], toolsets: Mapping[str, str], earlier: pl.DataFrame,
-    known_clusters: Collection[str], settings: Batch, week: str, carried_over: Collection[str] = (),
+    known_clusters: Collection[str], settings: Batch, week: str, carried_over: Collection[str] = (), asks: Sequence[Asked] = (),
 ) -> Selection:  # fmt: skip
     """Pick this week's items.
 
@@ -43,18 +46,20 @@ def select(
         known_clusters: clusters of earlier weeks; others are novel and count double.
         week: seeds the random slice.
         carried_over: trace ids that an earlier batch could not finish; they come first. `earlier` must not hold them.
+        asks: what the last verdict asked for; so many failures of each kind count double.
     """
     by_trace = {row["trace_id"]: row for row in traces.iter_rows(named=True)}
     handed_out = set(earlier["trace_id"])
     sizes = Counter(failures["failure_cluster"])
     budget = min(settings.max_items, int(settings.minutes // settings.minutes_per_item))
+    handable = [row for row in failures.iter_rows(named=True) if row["fault"] in ("agent", "inconclusive")]
+    priorities = {row["failure_id"]: _priority(row, sizes, known_clusters) for row in handable}
+    handable.sort(key=lambda row: (-priorities[row["failure_id"]], row["failure_id"]))
+    served = asked_for(handable, asks, groups, handed_out)
+    priorities |= {failure_id: ASKED_WEIGHT * priorities[failure_id] for failure_id in served}
     ranked = sorted(
-        (row for row in failures.iter_rows(named=True) if row["fault"] in ("agent", "inconclusive")),
-        key=lambda row: (
-            row["trace_id"] not in carried_over,
-            -_priority(row, sizes, known_clusters),
-            row["failure_id"],
-        ),
+        handable,
+        key=lambda row: (row["trace_id"] not in carried_over, -priorities[row["failure_id"]], row["failure_id"]),
     )
     caps = _Caps(groups, by_trace, earlier)
     flagged: list[dict[str, Any]] = []
@@ -65,7 +70,9 @@ def select(
             novelty = "new" if failure["failure_cluster"] not in known_clusters else "known"
             why = "carried over, " * (failure["trace_id"] in carried_over)
             why += f"{novelty} cluster of {sizes[failure['failure_cluster']]}, {failure['severity']}"
-            priority = _priority(failure, sizes, known_clusters)
+            if ask := served.get(failure["failure_id"]):
+                why += f"; {ask.sentence()}"
+            priority = priorities[failure["failure_id"]]
             flagged.append(_item(by_trace[failure["trace_id"]], groups, toolsets, failure, why, priority))
     unflagged = sorted(set(by_trace) - set(failures["trace_id"]) - set(handed_out))
     drawn = [key for key in unflagged if key in carried_over][: settings.random_slice]

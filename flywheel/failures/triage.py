@@ -3,7 +3,7 @@
 import gc
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -12,12 +12,13 @@ import polars as pl
 from msgspec import Struct
 
 from flywheel.chat.messages import ToolCall
-from flywheel.failures.detectors import ALWAYS, ON_DIALOGUE, ON_ERRORS, ON_LABELS, Detector
-from flywheel.failures.detectors.grounding import HINTS, looks_ungrounded
-from flywheel.failures.detectors.schemas import MARKS
+from flywheel.detectors.find import critical, find
+from flywheel.detectors.finding import Finding, Rules, Run, Toolbox
+from flywheel.detectors.grounding import HINTS, looks_ungrounded
+from flywheel.detectors.schemas import MARKS
 from flywheel.failures.failure_clusters import cluster_name
-from flywheel.failures.finding import BUCKETS, Finding, Rules, Run, Toolbox
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
+from flywheel.toolcalls.incomplete_results import HINTS as UNFINISHED
 
 COLUMNS = [
     "trace_id", "messages", "tools_sha256", "tool_errors", "outcome_status", "reward", "feedback_score", "expected_actions",
@@ -33,7 +34,6 @@ class _Step(Struct, gc=False):
 
 
 _steps = msgspec.json.Decoder(list[_Step]).decode
-_FAULT_ORDER = {"agent": 0, "environment": 1, "grader": 1, "user": 1, "inconclusive": 2}
 
 
 class Triaged(NamedTuple):
@@ -72,14 +72,15 @@ class Triage:
         failures: list[dict[str, Any]] = []
         suspects: list[int] = []
         called: list[tuple[str, str | None]] = [(adapter, None) for adapter in traces["adapter_id"]]
-        columns = (traces["messages"], traces["tools_sha256"], traces["adapter_id"], *_looks(traces))
+        looks = _looks(traces)
+        columns = (traces["messages"], traces["tools_sha256"], traces["adapter_id"], looks["plain"], looks["hinted"])
         for number, (text, digest, adapter, plain, hinted) in enumerate(zip(*columns, strict=True)):
             names = self._clean(text, self.toolbox(digest), hinted) if plain else None
             if names is None:
                 suspects.append(number)
             else:
                 called += zip(repeat(adapter), names)
-        for row in traces[suspects].iter_rows(named=True):
+        for row in traces.hstack(looks.select("hinted", "marked", "unfinished"))[suspects].iter_rows(named=True):
             run = Run(row, self.toolbox(row["tools_sha256"]), self._rules)
             called += zip(repeat(row["adapter_id"]), {call.name for call in run.calls})
             failure = self._failure(row, run)
@@ -92,7 +93,7 @@ class Triage:
 
         One question, tools that worked, an answer: what most of a good agent's runs are, told apart without building a `Run`.
         """
-        if box.needs or self._rules.any_injected:
+        if box.needs or box.responses or self._rules.any_injected:
             return None
         steps = _steps(text)
         if steps[-1].role != "assistant":
@@ -153,38 +154,24 @@ def failure_row(trace: dict[str, Any], run: Run, findings: list[Finding]) -> dic
     }
 
 
-def _looks(traces: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Rows without a label, a failed tool, a failed model or the marks of an unparsed call; rows with values that may be ungrounded."""
+def _looks(traces: pl.DataFrame) -> pl.DataFrame:
+    """What is asked of whole columns at once: `plain` for rows without a label, a failed tool, a failed model, the marks of an unparsed
+    call or of a result that lacks something, `hinted` for those with values that may be ungrounded, `marked` and `unfinished` for those
+    with such marks.
+    """
     unlabelled = (
         (pl.col("outcome_status") == "unknown") & pl.col("reward").is_null() & pl.col("feedback_score").is_null()
     )
     whole = ~pl.col("metadata").str.contains('"error"', literal=True)
-    unmarked = ~pl.col("messages").str.contains(MARKS)
-    plain = (unlabelled & (pl.col("tool_errors") == 0) & whole & unmarked).fill_null(False)
-    looks = traces.select(plain=plain, hinted=pl.col("messages").str.contains(HINTS))
-    return looks["plain"], looks["hinted"]
-
-
-def find(run: Run, always: Sequence[Detector] = ALWAYS) -> list[Finding]:
-    """What all detectors see, those that need nothing particular among them `always`. Where a label calls the run a success, signs against the agent only make it inconclusive;
-    what is certain (a schema broken, success claimed after an error) stays.
-    """
-    detectors = [*always]
-    if run.failed_calls:
-        detectors += ON_ERRORS
-    if run.user_turns > 1:
-        detectors += ON_DIALOGUE
-    if run.labelled:
-        detectors += ON_LABELS
-    findings = [finding for detector in detectors for finding in detector(run)]
-    if findings and run.ends_well:
-        findings = [f if f.certain or f.fault != "agent" else f._replace(fault="inconclusive") for f in findings]
-    return findings
-
-
-def critical(findings: list[Finding]) -> Finding:
-    """The earliest finding that is the agent's fault, else one that names another's, else any; on one step BUCKETS decide."""
-    return min(findings, key=lambda f: (_FAULT_ORDER[f.fault], f.message_index, BUCKETS.index(f.bucket)))
+    looks = traces.with_columns(
+        marked=pl.col("messages").str.contains(MARKS),
+        hinted=pl.col("messages").str.contains(HINTS),
+        unfinished=pl.col("messages").str.contains(UNFINISHED),
+    )
+    plain = (unlabelled & (pl.col("tool_errors") == 0) & whole & ~pl.col("marked") & ~pl.col("unfinished")).fill_null(
+        False
+    )
+    return looks.select("hinted", "marked", "unfinished", plain=plain)
 
 
 def severity(finding: Finding, writing: set[str]) -> str:

@@ -93,7 +93,7 @@ QUARANTINED_RECORDS = weekly(
 
 INBOX_LEDGER = by_workflow(
     "inbox_ledger",
-    "One inbox file as it was last read: read = accepted + duplicate + quarantined.",
+    "One inbox file as it was last read: read = accepted + duplicate + quarantined + other_workflow.",
     ("source_file",),
     ("source_file", pl.String, "Inbox file, relative to the inbox."),
     ("file_sha256", pl.String, "Hash of the file's bytes when read."),
@@ -107,6 +107,11 @@ INBOX_LEDGER = by_workflow(
     ("duplicate", pl.Int64, "Records whose trace or model call stands elsewhere already."),
     ("quarantined", pl.Int64, "Records refused."),
     ("traces", pl.Int64, "Traces made of the accepted records."),
+    (
+        "other_workflow",
+        pl.Int64,
+        "Records that the pack's routes give to another workflow; null before there were routes.",
+    ),
 )
 
 PRODUCTION_FAILURES = weekly(
@@ -162,8 +167,12 @@ CORRECTION_BATCH = weekly(
     ("bucket", pl.String, "The failure's bucket; 'unflagged' for the random slice."),
     ("severity", pl.String, "critical, major or minor."),
     ("message_index", pl.Int32, "Assistant step that is suspected; the expert may choose another."),
-    ("picked_because", pl.String, "One sentence: size, severity and novelty, or the random slice."),
-    ("priority", pl.Float64, "Cluster size x severity x novelty."),
+    (
+        "picked_because",
+        pl.String,
+        "One sentence: size, severity, novelty and what the last verdict asked for, or the random slice.",
+    ),
+    ("priority", pl.Float64, "Cluster size x severity x novelty, twice where the last verdict asked for it."),
     ("near_duplicate_group", pl.String, "Smallest trace id of the run's near-duplicates."),
     ("conversation_id", pl.String, "Conversation of the run."),
     ("principal_ref", pl.String, "Pseudonym of the person served; null where unknown."),

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from flywheel.errors import FlywheelError
+from flywheel.lake.place import Root, reaching
 from flywheel.lake.schemas import TABLES
 from flywheel.lake.table import Table
 
@@ -67,3 +68,11 @@ def conform(
             remedy="a row's key must be unique inside its partition; this is a defect of the stage that wrote it",
         )
     return full.sort(list(table.key))
+
+
+def declared_rows(scan: pl.LazyFrame, kinds: Mapping[str, Any], root: Root) -> pl.DataFrame:
+    """The rows of a scan of a table below `root`, with the declared columns; those declared after the table's last write are null."""
+    with reaching(root):
+        there = scan.collect_schema()
+        later = [pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in there]
+        return scan.with_columns(later).select(list(kinds)).collect()

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
 from deltalake.transaction import AddAction
 
+from flywheel.errors import FlywheelError
+from flywheel.lake.place import is_remote, put
 from flywheel.toolcalls.arguments import canonical_json
 
 
@@ -31,16 +34,37 @@ class Files:
     content_sha256: str
 
 
-def adopted(file: DataFile, table: Path, partition: Mapping[str, str]) -> AddAction:
-    """Move a file into the table's folder; the log entry that makes it part of the partition.
+def write_data_file(frame: pl.DataFrame, path: Path) -> None:
+    """Write rows as a Parquet file that `adopted` may take, and see that it is whole: a full disk cuts a file without a word.
+
+    Raises FlywheelError when it is not.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # Level 1 writes as fast as snappy and a third smaller; minima and maxima of text would leak it.
+        frame.write_parquet(path, compression="zstd", compression_level=1, statistics=False)
+        whole = pq.read_metadata(path).num_rows == frame.height
+    except (OSError, pl.exceptions.ComputeError, pa.ArrowException):
+        whole = False
+    if not whole:
+        raise FlywheelError("a file of rows was not written whole: the disk is full, or it breaks", where=str(path),
+                            remedy="free some space (flywheel doctor shows how much there is), then run the stage again: it counts for nothing")  # fmt: skip
+
+
+def adopted(file: DataFile, table: str, partition: Mapping[str, str]) -> AddAction:
+    """Move a file to the table's address; the log entry that makes it part of the partition.
 
     The entry says only how many rows the file has: minima and maxima of text would leak it into the log.
     """
     values = {**partition, **file.layout}
     folder = "/".join(f"{column}={value}" for column, value in values.items())
-    target = table / folder / f"part-{uuid.uuid4()}.parquet"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(file.path, target)
-    about = target.stat()
+    name, about = f"{folder}/part-{uuid.uuid4()}.parquet", file.path.stat()
+    if is_remote(table):
+        put(file.path, table, name)
+    else:
+        (Path(table) / folder).mkdir(parents=True, exist_ok=True)
+        shutil.move(file.path, Path(table) / name)
     counted = canonical_json({"numRecords": file.rows})
-    return AddAction(f"{folder}/{target.name}", about.st_size, values, int(about.st_mtime * 1000), True, counted)
+    return AddAction(name, about.st_size, values, int(about.st_mtime * 1000), True, counted)

@@ -80,12 +80,32 @@ DEMONSTRATIONS = by_workflow(
     ("messages", Json, "JSON list of messages; every assistant step may train."),
     ("annotator_kind", pl.String, "human, model or simulated."),
     ("annotator", pl.String, "Who wrote it."),
-    ("reviewer", pl.String, "Who accepted it."),
-    ("qa_mode", pl.String, "QA mode under which it was accepted; 'verifier' where a named verifier did."),
+    ("reviewer", pl.String, "Who accepted it; empty where only a sample of its lot was looked at, and not it."),
+    (
+        "qa_mode",
+        pl.String,
+        "QA mode under which it was accepted; 'verifier' where a named verifier did, 'sampled' where a sample stands for it.",
+    ),
     ("source_file", pl.String, "File it came from."),
-    ("source", pl.String, "person, or teacher for a teacher model."),
+    ("source", pl.String, "person, teacher for a teacher model, or run for an old production run."),
     ("teacher", Json, "JSON object: model, host and sampling parameters of the teacher; null for a person."),
     ("trains_from", pl.Int32, "Index of the first assistant step that may train: what stands before it was given."),
+    ("trace_id", pl.String, "Production run that it is, or whose request it answers; null where it comes from no run."),
+    ("principal_ref", pl.String, "Pseudonym of the person served; null where unknown."),
+    ("tenant_id", pl.String, "Customer organisation; null where unknown."),
+)
+
+WEEK_ZERO = by_workflow(
+    "week_zero",
+    "One cell of the plan for a first checkpoint, and how far its demonstrations are.",
+    ("category", "tool"),
+    ("week_zero", pl.String, "The week whose dataset is built from demonstrations alone: the Monday it starts on."),
+    ("category", pl.String, "tool_calling, multi_step, refusal or recovery."),
+    ("tool", pl.String, "The last writing tool that is called, else the last one; empty where nothing is called."),
+    ("target", pl.Int64, "Demonstrations wanted; 0 where the plan asks for none."),
+    ("counted", pl.Int64, "Demonstrations that train."),
+    ("waiting", pl.Int64, "Demonstrations that wait for a person."),
+    ("refused", pl.Int64, "Demonstrations that a person refused."),
 )
 
 SFT_DATASET = weekly(
@@ -96,7 +116,11 @@ SFT_DATASET = weekly(
     ("source", pl.String, "correction, demonstration, verified (a production step that a verifier passed) or replay."),
     ("source_id", pl.String, "correction_id, demonstration_id, trace_id or the replay row's id."),
     ("from_week", pl.String, "Week whose corrections or runs gave the row; null for demonstrations and replay."),
-    ("trace_id", pl.String, "Production run the row comes from; null for demonstrations and replay."),
+    (
+        "trace_id",
+        pl.String,
+        "Production run the row comes from; null for replay, and for demonstrations that are no old run.",
+    ),
     ("principal_ref", pl.String, "Pseudonym of the person served; null where unknown."),
     ("conversation_id", pl.String, "Conversation the row comes from."),
     ("near_duplicate_group", pl.String, "Group of rows whose users said nearly the same; splits and caps go by it."),

@@ -1,6 +1,6 @@
-"""What to say of a partition that was never written: the command that writes it."""
+"""What to say of a partition that was never written, and of one that two wrote at once."""
 
-from flywheel.errors import MissingPartition
+from flywheel.errors import FlywheelError, MissingPartition
 from flywheel.jobs import JOBS
 
 # Which command makes a missing partition, for the error's remedy.
@@ -17,3 +17,14 @@ def missing_partition(table: str, workflow: str, week: str | None) -> MissingPar
         where=f"table {table}",
         remedy=f"run the stage before it: {command}",
     )
+
+
+class ConcurrentWrite(FlywheelError):
+    """An append-only table has rows that the writer had not seen when it decided what to add."""
+
+    def __init__(self, table: str, workflow: str, rows: int) -> None:
+        super().__init__(
+            f"{table} of {workflow} got {rows} rows from somebody else meanwhile; nothing was written",
+            where=f"table {table}",
+            remedy="look at what they did (flywheel status), then run the same command again if it is still wanted",
+        )

@@ -2,7 +2,16 @@
 
 import polars as pl
 
-from flywheel.lake import collect_tables, dataset_tables, judge_tables, learn_tables
+from flywheel.lake import (
+    collect_tables,
+    dataset_tables,
+    gate_tables,
+    judge_tables,
+    learn_tables,
+    prequential_tables,
+    release_tables,
+    review_tables,
+)
 from flywheel.lake.table import WORKFLOW, Column, Json, Table, Time
 
 LINEAGE = Table(
@@ -28,7 +37,9 @@ LINEAGE = Table(
 
 
 def _declared() -> dict[str, Table]:
-    modules = (collect_tables, learn_tables, dataset_tables, judge_tables)
+    modules = (
+        collect_tables, learn_tables, dataset_tables, judge_tables, gate_tables, prequential_tables, release_tables, review_tables,
+    )  # fmt: skip
     tables = [value for module in modules for value in vars(module).values() if isinstance(value, Table)]
     return {table.name: table for table in (*tables, LINEAGE)}
 

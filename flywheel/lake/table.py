@@ -1,7 +1,7 @@
 """What a declared table is: columns with types and descriptions, partition columns and key.
 
-What goes here: the shape of a declaration. The tables themselves stand in `collect_tables.py`, `learn_tables.py` and
-`judge_tables.py`; `schemas.py` gathers them.
+What goes here: the shape of a declaration. The tables themselves stand in `collect_tables.py`, `learn_tables.py`,
+`dataset_tables.py`, `judge_tables.py`, `gate_tables.py`, `release_tables.py` and `review_tables.py`; `schemas.py` gathers them.
 
 Messages, tools and arguments are canonical JSON *strings* everywhere (column type `Json`): Arrow structs and
 `datasets` JSON features silently change values (design.md, contract 4).
@@ -34,6 +34,7 @@ class Table:
         columns: all columns, partition columns first.
         partitions: the partition columns, `("week", "workflow")` or `("workflow",)`.
         key: columns that identify a row inside a partition; writes are refused when it repeats.
+        schema_version: raised where readers of before must not read on, see `schema_version.py`; added columns do not raise it.
         layout: further columns the files are laid out by, so that processes can read parts of a partition.
     """
 
@@ -43,6 +44,7 @@ class Table:
     partitions: tuple[str, ...]
     key: tuple[str, ...]
     layout: tuple[str, ...] = ()
+    schema_version: int = 1
 
     def polars_schema(self) -> dict[str, pl.DataType | type[pl.DataType]]:
         """Column name to polars type, in declared order."""

@@ -10,21 +10,33 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+import flywheel.demo
 from flywheel.errors import FlywheelError
+from flywheel.parallel import ONE_THREAD
 from flywheel.settings import Settings
 from flywheel.workflows.base_model import find_base_model
 
 Row = dict[str, Any]
+SUPPORT_DESK = Path(flywheel.demo.__file__).parent / "support_desk"
 
 
 def run_benchmarks(settings: Settings) -> bool:
     """Run all, print the table, write bench.json; whether every target was met."""
-    rows = [definitions_import(), *ingest(), *datasets(), *training(settings)]
+    rows = [
+        definitions_import(),
+        *ingest(),
+        *shards(),
+        *datasets(),
+        *training(settings),
+        *evaluation(settings),
+        *overhead(),
+    ]
     table = Table(title="make bench")
     for name in ("name", "value", "unit", "baseline", "ratio", "target", "ok"):
         table.add_column(name, justify="left" if name in ("name", "unit") else "right")
@@ -66,6 +78,16 @@ def ingest() -> list[Row]:
     return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
+def shards() -> list[Row]:
+    """A million traces by a pool of two processes beside one process, each on one thread, from a child."""
+    command = [sys.executable, "-m", "flywheel.operations.bench_shards"]
+    environment = {**os.environ, **ONE_THREAD}
+    ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=environment)
+    if ended.returncode:
+        raise FlywheelError("the benchmark of shards failed", remedy=f"run it by hand: {' '.join(command[1:])}")
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
 def datasets() -> list[Row]:
     """Near-duplicate search and a year's growth, from a child on one thread."""
     command = [sys.executable, "-m", "flywheel.operations.bench_datasets"]
@@ -89,6 +111,25 @@ def training(settings: Settings) -> list[Row]:
     ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if ended.returncode:
         raise FlywheelError("the training benchmark failed", remedy=f"run it by hand: {' '.join(command[1:])}")
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
+def evaluation(settings: Settings) -> list[Row]:
+    """Served evaluation beside vLLM offline and transformers, from a child, on the shipped pack's step cases."""
+    base = find_base_model(settings.models(), "smollm2-135m-instruct")
+    command = [sys.executable, "-m", "flywheel.evaluation.bench", str(base.folder), str(SUPPORT_DESK)]
+    ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if ended.returncode:
+        raise FlywheelError("the evaluation benchmark failed", remedy=f"run it by hand: {' '.join(command[1:])}")
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
+def overhead() -> list[Row]:
+    """What orchestration costs a week, and an unchanged week from the command line to its end; on a lap, from a child."""
+    command = [sys.executable, "-m", "flywheel.operations.bench_overhead"]
+    ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if ended.returncode:
+        raise FlywheelError("the overhead benchmark failed", remedy=f"run it by hand: {' '.join(command[1:])}")
     return json.loads(ended.stdout.strip().splitlines()[-1])
 
 

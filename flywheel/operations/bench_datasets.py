@@ -32,7 +32,7 @@ from flywheel.workflows.loader import load_pack
 
 Row = dict[str, Any]
 HISTORY, NEW, TEXT_WORDS = 3_000_000, 40_000, 60
-WEEKS, WEEKLY = 52, 100
+WEEKS, WEEKLY, TURNS = 52, 100, 5
 _SUPPORT_DESK = Path(flywheel.demo.__file__).parent / "support_desk"
 
 
@@ -64,17 +64,17 @@ def near_dup(history: int = HISTORY, new: int = NEW) -> Row:
 def growth(weeks: int = WEEKS, weekly: int = WEEKLY) -> Row:
     """Seconds of the newest week's build after a year over those of the second week; the same number of corrections each week.
 
-    A young and an old lake build in turn, three weeks each, so that a slow moment of the machine meets both; the quickest counts on either
+    A young and an old lake build in turn, five weeks each, so that a slow moment of the machine meets both; the quickest counts on either
     side. A row budget of two weeks binds from the third week on.
     """
     with tempfile.TemporaryDirectory() as young, tempfile.TemporaryDirectory() as old:
-        shops = {1: _workshop(Path(young), budget=2 * weekly), weeks - 3: _workshop(Path(old), budget=2 * weekly)}
+        shops = {1: _workshop(Path(young), budget=2 * weekly), weeks - TURNS: _workshop(Path(old), budget=2 * weekly)}
         for start, shop in shops.items():
             for number in range(start):
                 _put(shop, number, weekly)
             refresh(shop._replace(renderer=_Quick(shop.renderer)), _day(start - 1))
         seconds: dict[int, list[float]] = {start: [] for start in shops}
-        for later in range(3):
+        for later in range(TURNS):
             for start, shop in shops.items():
                 week = _put(shop, start + later, weekly)
                 began = time.process_time()

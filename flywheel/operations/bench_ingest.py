@@ -32,13 +32,15 @@ import jsonschema
 import polars as pl
 
 from flywheel.bench_row import row
-from flywheel.failures.detectors import ALWAYS
-from flywheel.failures.detectors.schemas import invalid_calls
-from flywheel.failures.finding import Finding, Rules, Run, Toolbox
-from flywheel.failures.triage import failure_row, find
-from flywheel.failures.week import triage_week
-from flywheel.lake import TABLES, Lake
+from flywheel.detectors import ALWAYS
+from flywheel.detectors.find import find
+from flywheel.detectors.finding import Finding, Rules, Run, Toolbox
+from flywheel.detectors.schemas import invalid_calls
+from flywheel.failures.triage import failure_row
+from flywheel.failures.week import failures_frame, triage_week
+from flywheel.lake import Lake
 from flywheel.operations.bench_traces import WEEK, tools, write_traces
+from flywheel.parallel import IN_THIS_PROCESS, Workers
 from flywheel.partitions import week_bounds, week_of
 from flywheel.privacy.redaction import KINDS, Policy
 from flywheel.privacy.vault import Vault
@@ -60,14 +62,22 @@ class Week(NamedTuple):
     groups: pl.DataFrame
 
 
-def whole_week(folder: Path, root: Path, kinds: tuple[str, ...]) -> Week:
-    """Our way; `kinds` are redacted."""
+def whole_week(
+    folder: Path,
+    root: Path,
+    kinds: tuple[str, ...],
+    *,
+    vault: Path | None = None,
+    shards: int = 1,
+    workers: Workers = IN_THIS_PROCESS,
+) -> Week:
+    """Our way; `kinds` are redacted. With one `vault` for several weeks, persons have the same pseudonyms in all."""
     shutil.rmtree(root, ignore_errors=True)
     lake, inbox, offered = Lake(root / "lake"), Inbox(str(folder)), tools()
     found = survey(inbox, week=WEEK, ledger=lake.empty("inbox_ledger"))
     with read_inbox(
         inbox, found, week=WEEK, week_start=lambda week: week_bounds(week)[0], workflow="bench", policy=Policy(kinds=kinds),
-        vault=root / "vault", scratch=root / "lake" / "_staging", tools=toolset(offered),
+        vault=vault or root / "vault", scratch=root / "lake" / "_staging", tools=toolset(offered), shards=shards, workers=workers,
     ) as reading:  # fmt: skip
         lake.replace_partition("production_traces", reading.files, workflow="bench", week=WEEK)
         lake.replace_partition("near_duplicates", reading.near_duplicates, workflow="bench", week=WEEK)
@@ -76,20 +86,13 @@ def whole_week(folder: Path, root: Path, kinds: tuple[str, ...]) -> Week:
         lake,
         workflow="bench",
         week=WEEK,
-        shards=1,
-        workers=1,
         toolsets={kept.sha256: kept.text},
         rules=Rules(tuple(offered)),
+        workers=workers,
     )
-    failures = _failures(triaged.failures)
+    failures = triaged.failures
     lake.replace_partition("production_failures", failures, workflow="bench", week=WEEK)
     return Week(failures, reading.near_duplicates.select("trace_id", "near_duplicate_group"))
-
-
-def _failures(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    declared = TABLES["production_failures"].polars_schema()
-    schema = {name: kind for name, kind in declared.items() if name not in ("week", "workflow")}
-    return pl.DataFrame(rows, schema=schema, orient="row")  # type: ignore[arg-type]
 
 
 # Tool and arguments as the model wrote them -> why the call is invalid, or None.
@@ -150,7 +153,7 @@ def plain_week(file: Path, root: Path, count: int, judge: Judge) -> Week:
         run = Run(row, box, rules)
         if findings := find(run, always):
             failures.append(failure_row(row, run, findings))
-    return _written(root, list(rows.values()), _failures(failures))
+    return _written(root, list(rows.values()), failures_frame(failures))
 
 
 def bare_week(file: Path, root: Path, count: int, judge: Judge) -> Week:
@@ -159,7 +162,7 @@ def bare_week(file: Path, root: Path, count: int, judge: Judge) -> Week:
     for trace in _parsed(file, count):
         calls = [call["function"] for message in trace["messages"] for call in message.get("tool_calls") or []]
         rows.append({**_plain_row(trace), "invalid": sum(judge(c["name"], c["arguments"]) is not None for c in calls)})
-    return _written(root, rows, _failures([]))
+    return _written(root, rows, failures_frame([]))
 
 
 def _parsed(file: Path, count: int) -> Iterator[dict[str, Any]]:

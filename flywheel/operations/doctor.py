@@ -2,21 +2,29 @@
 
 import importlib.util
 import os
-import shutil
 import sqlite3
-from collections.abc import Callable
-from pathlib import Path
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from flywheel.benchmark.cases import coverage, load_cases
+from flywheel.benchmark.cases import coverage
+from flywheel.benchmark.lint.run import lint
 from flywheel.errors import FlywheelError
+from flywheel.lake.place import check_bucket, checked, is_remote
+from flywheel.operations.backup import known_backups
+from flywheel.operations.disk import disk
 from flywheel.operations.family_checks import check_model_fits, check_served, check_template
+from flywheel.parallel import map_shards
 from flywheel.settings import Settings
 from flywheel.workflows.base_model import BaseModel, find_base_model
+from flywheel.workflows.guesses import open_guesses
 from flywheel.workflows.loader import find_pack, known_workflows
 from flywheel.workflows.pack import Pack
 
 _GIB = 1 << 30
+_ASKED = 8
+_OLD_BACKUP_DAYS = 31
 _HEAVY = ("torch", "transformers", "trl", "peft", "vllm")
 
 
@@ -34,16 +42,39 @@ def doctor(settings: Settings, workflow: str | None = None, *, serve: bool = Fal
 
     With `serve`, vLLM is started on each workflow's base model, and what it reads is compared with what is trained.
     """
-    checks = [_packages(), _memory(), _disk(settings.home), _threads(settings), _sqlite()]
-    for name in [workflow] if workflow else known_workflows(settings.workflows()):
-        if workflow or (settings.workflows() / name).is_dir():
-            checks += [_pack(settings, name), *_family(settings, name), _benchmark(settings, name)]
-            checks += [_served(settings, name)] if serve else []
+    names = [workflow] if workflow else known_workflows(settings.workflows())
+    names = [name for name in names if workflow or (settings.workflows() / name).is_dir()]
+    checks = [
+        _packages(needed_packages(settings, names)),
+        _memory(),
+        _disk(settings),
+        _backup(settings),
+        _threads(settings),
+        _sqlite(),
+        *_lake(settings),
+        *_ray(settings),
+    ]
+    for name in names:
+        checks += [_pack(settings, name), *_family(settings, name), _benchmark(settings, name)]
+        checks += [_served(settings, name)] if serve else []
     return checks
 
 
-def _packages() -> Check:
-    missing = [name for name in _HEAVY if importlib.util.find_spec(name) is None]
+def needed_packages(settings: Settings, names: Sequence[str]) -> list[str]:
+    """Heavy packages that some pack needs on this machine, by who trains and who serves; all of them before there is a pack that loads."""
+    needed: set[str] = set()
+    for name in names:
+        try:
+            own = find_pack(settings.workflows(), name).settings
+        except FlywheelError:
+            return list(_HEAVY)
+        needed |= {one for one in _HEAVY if one != "vllm"} if own.trainer == "here" else set()
+        needed |= {one for one in _HEAVY if one != "trl"} if own.serving == "here" else set()
+    return [one for one in _HEAVY if one in needed or not names]
+
+
+def _packages(needed: Sequence[str]) -> Check:
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     broken = [name for name in ("torchvision", "torchaudio", "torchcodec") if importlib.util.find_spec(name)]
     if broken:
         return Check(
@@ -52,7 +83,7 @@ def _packages() -> Check:
             f"{', '.join(broken)} beside the CPU torch break transformers",
             f"pip uninstall {' '.join(broken)}",
         )
-    return Check("packages", not missing, f"missing: {', '.join(missing)}" if missing else f"{', '.join(_HEAVY)} are there",
+    return Check("packages", not missing, f"missing: {', '.join(missing)}" if missing else f"{', '.join(needed)} are there" if needed else "no pack trains or serves here",
                  "make environment")  # fmt: skip
 
 
@@ -66,14 +97,27 @@ def _memory() -> Check:
     )
 
 
-def _disk(home: Path) -> Check:
-    at = next(path for path in (home, *home.absolute().parents) if path.exists())
-    free = shutil.disk_usage(at).free
+def _disk(settings: Settings) -> Check:
+    found = disk(settings)
     return Check(
         "disk",
-        free > 5 * _GIB,
-        f"{free / _GIB:.1f} GiB free at {at}",
-        "free some space, or set FLYWHEEL_HOME elsewhere",
+        found.free > 5 * _GIB and not found.over(),
+        found.sentence(),
+        "see what may go: flywheel prune --dry-run; or raise FLYWHEEL_DISK_BUDGET_GIB, free some space, or set FLYWHEEL_HOME elsewhere",
+    )
+
+
+def _backup(settings: Settings) -> Check:
+    known = known_backups(settings)
+    if not known:
+        return Check("backup", True, "none is known: flywheel backup FOLDER makes one while the house works")
+    newest = known[-1]
+    days = (datetime.now(UTC) - datetime.fromisoformat(newest["made_at"])).days
+    return Check(
+        "backup",
+        days <= _OLD_BACKUP_DAYS,
+        f"the newest is {days} days old: {newest['folder']}",
+        "flywheel backup FOLDER",
     )
 
 
@@ -94,6 +138,28 @@ def _sqlite() -> Check:
     )
 
 
+def _lake(settings: Settings) -> list[Check]:
+    """A lake in a bucket: whether it answers, and keeps two commits apart. Nothing to say of a folder."""
+    root = settings.lake()
+    return [_guarded("lake", lambda: check_bucket(checked(root)))] if is_remote(root) else []
+
+
+def _ray(settings: Settings) -> list[Check]:
+    """Where Ray is to work on shards: whether it answers, and its workers see the folder they are to write to."""
+
+    def look() -> str:
+        folder = settings.staging().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".doctor-", dir=folder) as file:
+            seen = list(map_shards(os.path.exists, [file.name] * _ASKED, settings.workers(2), what="asking Ray"))
+        if not all(seen):
+            raise FlywheelError(f"{seen.count(False)} of {_ASKED} tasks on Ray do not see the staging folder", where=str(folder),
+                                remedy="mount it on every machine of the cluster, at this path (docs/scale-out.md)")  # fmt: skip
+        return f"{settings.ray_address or 'a Ray of this machine'} answers; its workers see {folder}"
+
+    return [_guarded("ray", look)] if settings.executor == "ray" else []
+
+
 def _guarded(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name, True, look())
@@ -102,7 +168,14 @@ def _guarded(name: str, look: Callable[[], str]) -> Check:
 
 
 def _pack(settings: Settings, workflow: str) -> Check:
-    return _guarded(f"pack {workflow}", lambda: f"{len(find_pack(settings.workflows(), workflow).tools)} tools")
+    def look() -> str:
+        pack = find_pack(settings.workflows(), workflow)
+        waiting = len(open_guesses(pack.folder))
+        return f"{len(pack.tools)} tools" + (
+            f", {waiting} guesses unconfirmed: flywheel pack check {workflow}" if waiting else ""
+        )
+
+    return _guarded(f"pack {workflow}", look)
 
 
 def _base(settings: Settings, pack: Pack) -> BaseModel:
@@ -132,7 +205,11 @@ def _served(settings: Settings, workflow: str) -> Check:
 def _benchmark(settings: Settings, workflow: str) -> Check:
     def look() -> str:
         pack = find_pack(settings.workflows(), workflow)
-        cases = load_cases(pack.folder / "benchmark", pack.tools)
+        cases, findings = lint(pack)
+        errors = [finding for finding in findings if finding.level == "error"]
+        if errors:
+            raise FlywheelError(f"{len(errors)} errors, the first: {errors[0].message}", where=str(pack.folder / "benchmark"),
+                                remedy=f"flywheel benchmark lint --workflow {workflow} names all")  # fmt: skip
         missing = coverage(cases)
         if missing:
             raise FlywheelError(f"no {', '.join(missing)} cases", where=str(pack.folder / "benchmark"),

@@ -1,7 +1,7 @@
 """`flywheel erase --principal`: a person out of every table, event, batch, inbox file, report and Dagster record, with proof.
 
 Checkpoints that were trained on their rows are listed, not removed: whether to retire or retrain is a person's decision, and
-the next week's fresh adapter is trained without the rows in any case.
+the next week's adapter is trained without the rows in any case, and goes on from none that knew them (`training.start`).
 """
 
 import gzip
@@ -13,16 +13,23 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from flywheel.benchmark.forget import bury, forget_cases
+from flywheel.benchmark.forget import bury, forget_cases, forget_names
 from flywheel.corrections.handoff.recall import Recall, recalls
 from flywheel.corrections.stores import has_store, open_store
+from flywheel.datasets.week_zero.ledger import forget, ledger_of
+from flywheel.datasets.week_zero.prompts import OF_A_RUN, prompt_id
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
+from flywheel.lake.place import as_folder
+from flywheel.operations.alone import alone
+from flywheel.operations.backup import known_backups
 from flywheel.partitions import partition_key
 from flywheel.privacy.erasure import Erased, Hit, compact, erase_rows, person_rows, search
 from flywheel.privacy.vault import Vault
 from flywheel.settings import Settings
 from flywheel.workflows.loader import find_pack, known_workflows
+
+_TELLING = 8
 
 
 class Erasure(NamedTuple):
@@ -33,9 +40,12 @@ class Erasure(NamedTuple):
         erased: workflow -> what left the lake.
         events, inbox_lines, case_lines, reports, runs: correction events blanked; inbox lines, lines of the packs' benchmarks, report
             pages and Dagster runs removed.
+        cases_named: benchmark cases of others that named their runs or conversations, and forgot them.
         needles, searched: how many strings were looked for afterwards, in how many files.
         left: files that still hold one of them.
         recalled: batches that left the house with items of the person; their partners have to delete those.
+        backups: folders of backups that were made before and are still there: they hold the person as the house did.
+        demonstrations: lines of week zero's ledger and of the pack's demonstrations that were runs of the person.
     """
 
     principal_ref: str
@@ -43,68 +53,109 @@ class Erasure(NamedTuple):
     events: int
     inbox_lines: int
     case_lines: int
+    cases_named: int
     reports: int
     runs: int
     needles: int
     searched: int
     left: list[Path]
     recalled: list[Recall]
+    backups: list[str]
+    demonstrations: int = 0
 
 
-def erase(settings: Settings, principal: str, *, reason: str, on: dg.DagsterInstance | None = None) -> Erasure:
+def erase(settings: Settings, principal: str, *, reason: str, by: str, on: dg.DagsterInstance | None = None) -> Erasure:
     """Erase a person from every workflow of the installation. A second time does no harm and finds nothing.
 
     Args:
         principal: the id production logs, as it stands in the traces' source.
+        reason, by: why and by whom, for the tombstone.
         on: the Dagster instance whose runs of the touched partitions are removed; None leaves Dagster alone.
+
+    Raises FlywheelError while a backup or a prune is running.
     """
+    with alone(settings, "an erasure"):
+        return _erase(settings, principal, reason, by, on)
+
+
+def _erase(settings: Settings, principal: str, reason: str, by: str, on: dg.DagsterInstance | None) -> Erasure:
     lake, vault = Lake(settings.lake()), Vault(settings.vault())
     reference = vault.principal_ref(principal)
     originals = vault.originals(reference)
     erased: dict[str, Erased] = {}
     recalled: list[Recall] = []
-    events = lines = case_lines = reports = runs = 0
+    conversations: set[str] = set()
+    events = lines = case_lines = named = reports = runs = shown = 0
     for workflow in known_workflows(settings.workflows()):
         places = person_rows(lake, workflow, reference)
-        benchmark, tools = settings.workflows() / workflow / "benchmark", _tools_sha256(settings, workflow)
+        benchmark, tools = settings.workflows() / workflow / "benchmark", _contract_sha256(settings, workflow)
         cases = forget_cases(lake, workflow, benchmark, set(places["trace_id"]), tools)
+        theirs = set(places["conversation_id"].drop_nulls())
+        named += forget_names(lake, workflow, benchmark, set(places["trace_id"]), theirs)
+        conversations |= theirs
         found = erase_rows(lake, workflow, reference, cases.case_ids)
         bury(lake, workflow, cases, tools, reason=reason, at=datetime.now(UTC))
         case_lines += cases.lines
         lines += _erase_inbox(settings.inbox(workflow), principal, set(places["source_file"]))
+        ledger = ledger_of(settings.bootstrap(), settings.workflows() / workflow)
+        shown += forget(ledger, reference, places["trace_id"].to_list())
         if not found.rows and not found.trace_ids:
             continue
         erased[workflow] = found
         if has_store(settings, workflow):
             store = open_store(settings, workflow)
             recalled += recalls(store, found.item_ids)  # before the payloads that name what was planted are blanked
-            events += store.erase_items(found.item_ids)
+            drafts = [prompt_id(f"{OF_A_RUN}{trace_id}") for trace_id in found.trace_ids]
+            events += store.erase_items([*found.item_ids, *drafts])
         for week in found.weeks:
             page = settings.report(workflow, week)
             reports += page.is_file()
             page.unlink(missing_ok=True)
             runs += _erase_runs(on, workflow, week) if on else 0
     counts = json.dumps({workflow: one.rows for workflow, one in erased.items()})
-    vault.destroy(reference, at=datetime.now(UTC).isoformat(), reason=reason, counts=counts)
+    vault.destroy(reference, at=datetime.now(UTC).isoformat(), reason=reason, by=by, counts=counts)
     ids = [trace_id for one in erased.values() for trace_id in one.trace_ids]
     needles = list(
         dict.fromkeys(
-            [principal, reference, *ids, *(one.value for one in originals), *(one.surrogate for one in originals)]
+            [
+                principal,
+                reference,
+                *ids,
+                *_telling(conversations),
+                *(one.value for one in originals),
+                *(one.surrogate for one in originals),
+            ]
         )
     )
     roots = [
         settings.home,
         *([Path(os.environ["DAGSTER_HOME"]) / ".dagster"] if on and "DAGSTER_HOME" in os.environ else []),
     ]
-    hits, searched = search(roots, needles)
-    left = sorted({hit.file for hit in hits if not _tombstone(hit, settings, needles, reference)})
-    return Erasure(reference, erased, events, lines, case_lines, reports, runs, len(needles), searched, left, recalled)
+    with as_folder(settings.lake()) as tables:
+        hits, searched = search([*roots, tables], needles)
+        left = sorted(
+            {_named(hit.file, tables, settings) for hit in hits if not _tombstone(hit, settings, needles, reference)}
+        )
+    return Erasure(
+        reference, erased, events, lines, case_lines, named, reports, runs, len(needles), searched, left, recalled,
+        [entry["folder"] for entry in known_backups(settings)], shown,
+    )  # fmt: skip
 
 
-def _tools_sha256(settings: Settings, workflow: str) -> str:
-    """Hash of the pack's tools, a part of the benchmark's version; empty where the pack is broken: that does not keep a person here."""
+def _named(file: Path, tables: Path, settings: Settings) -> Path:
+    """A file of the lake by the address of the lake, which a bucket's copies do not carry."""
+    return Path(str(settings.lake())) / file.relative_to(tables) if tables in file.parents else file
+
+
+def _telling(conversations: set[str]) -> list[str]:
+    """Conversation ids worth a search of bytes: production may call one `1`, which stands everywhere."""
+    return sorted(one for one in conversations if len(one) >= _TELLING)
+
+
+def _contract_sha256(settings: Settings, workflow: str) -> str:
+    """Hash of the pack's tools and response schemas, a part of the benchmark's version; empty where the pack is broken: that does not keep a person here."""
     try:
-        return find_pack(settings.workflows(), workflow).tools_sha256
+        return find_pack(settings.workflows(), workflow).contract_sha256
     except FlywheelError:
         return ""
 

@@ -32,8 +32,13 @@ def check_template(pack: Pack) -> str:
 
 
 def check_model_fits(pack: Pack, base: BaseModel) -> str:
-    """That the base model knows the family's tokens and stops where its turns end; raises FlywheelError where it does not."""
-    renderer = Renderer(base.tokenizer_file, pack.settings.model_family)
+    """That the base model knows the tokens of the pack's family, and stops where its turns end; see `check_tokens`."""
+    return check_tokens(pack.settings.model_family, base)
+
+
+def check_tokens(family_name: str, base: BaseModel) -> str:
+    """That a base model knows a family's tokens and stops where its turns end; raises FlywheelError where it does not."""
+    renderer = Renderer(base.tokenizer_file, family_name)
     family = renderer.family
     unknown = [token for token in family.special_tokens if len(renderer.encode(token)) != 1]
     if unknown:
@@ -77,11 +82,12 @@ def check_served(settings: Settings, pack: Pack, base: BaseModel) -> str:
     with vllm_server(spec, log=log, start_seconds=settings.serve_start_seconds) as server:
         compared = asyncio.run(compare())
     with parsing() as child:
-        read = sum(_reads_back(child, renderer, *step) for conversation in GOLDEN for step in steps(conversation))
+        read = sum(reads_back(child, renderer, *step) for conversation in GOLDEN for step in steps(conversation))
     return f"{compared} prompts have the ids they are trained with, {read} assistant turns are read back as written"
 
 
-def _reads_back(child: Parsing, renderer: Renderer, history: list[dict[str, Any]], target: dict[str, Any]) -> int:
+def reads_back(child: Parsing, renderer: Renderer, history: list[dict[str, Any]], target: dict[str, Any]) -> int:
+    """1 when vLLM's parser reads an assistant turn back as the calls it was written from; raises FlywheelError when not."""
     ids = renderer.step(history, target, GOLDEN_TOOLS).target_ids
     answer = child.message(renderer.family, renderer.tokenizer_file, GOLDEN_TOOLS, renderer.decode(ids[:-1]))
     meant = [_call(call["function"]) for call in target.get("tool_calls", [])]

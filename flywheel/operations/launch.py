@@ -1,6 +1,8 @@
 """Run a job, or one stage of it, for one week in this process, on the Dagster instance the UI reads."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ import dagster as dg
 from dagster._core.utils import make_new_run_id
 
 from flywheel.errors import FlywheelError
-from flywheel.operations.screen import Screen
+from flywheel.operations.failures import failed_steps
+from flywheel.operations.screen import Screen, foreign
 from flywheel.partitions import checked_week, partition_key, week_by_workflow
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -21,6 +24,17 @@ def instance() -> dg.DagsterInstance:
         raise FlywheelError("there is no dagster.yaml", where=os.environ["DAGSTER_HOME"],
                             remedy="run the command from the project's folder, or set DAGSTER_HOME to where it lies")  # fmt: skip
     return dg.DagsterInstance.get()
+
+
+@contextmanager
+def known_instance() -> Iterator[dg.DagsterInstance | None]:
+    """The instance for a command that only looks: None where there is none, and none is made."""
+    folder = Path(os.environ.get("DAGSTER_HOME") or Path.cwd())
+    if not (folder / "dagster.yaml").is_file():
+        yield None
+        return
+    with instance() as on:
+        yield on
 
 
 def run_job(
@@ -87,26 +101,16 @@ def _line(name: str, metadata: Any) -> str:
     note = "unchanged, no work" if values.get("unchanged") else values.get("verdict") or values.get("note") or ""
     counted = f"{rows:>6} rows" if rows is not None else " " * 11
     seconds = f"{values['seconds']:>7.1f} s" if "seconds" in values else " " * 9
-    return f"  {name:<22}{counted} {seconds}  {str(note)[:100]}"
+    return f"  {name:<22}{counted} {seconds}  {foreign(str(note)[:100])}"
 
 
 def _failed(on: dg.DagsterInstance, run_id: str, job: str, screen: Screen | None) -> FlywheelError:
-    failures = on.all_logs(
-        run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
-    )
-    for entry in failures:
-        event = entry.get_dagster_event()
-        if event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            cause = error.cause if error and error.cause else error
-            text = (cause.message if cause else "no message").strip()
-            said = text.split("FlywheelError: ", 1)[-1].split("MissingPartition: ", 1)[-1]
-            where = f"stage {event.step_key}, run {run_id}"
-            if "\n  -> " in said:
-                what, remedy = said.split("\n  -> ", 1)
-                return FlywheelError(what, where=where, remedy=remedy)
-            log = f", or {screen.log}" if screen else ""
-            return FlywheelError(
-                said, where=where, remedy=f"see the run in `make ui`{log}; then rematerialize that stage"
-            )
+    for told in failed_steps(on, run_id):
+        where = f"stage {told.stage}, run {run_id}"
+        if told.remedy:
+            return FlywheelError(told.cause, where=where, remedy=told.remedy)
+        log = f", or {screen.log}" if screen else ""
+        return FlywheelError(
+            told.cause, where=where, remedy=f"see the run in `make ui`{log}; then rematerialize that stage"
+        )
     return FlywheelError(f"{job} failed", where=f"run {run_id}", remedy="see the run in `make ui`")

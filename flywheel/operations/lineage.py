@@ -62,17 +62,18 @@ def _origin(lake: Lake, workflow: str, wanted: str) -> tuple[str, str] | None:
     return None
 
 
+def _demonstrations(rows: pl.DataFrame) -> list[Link]:
+    facts = rows.select("annotator", "annotator_kind", "reviewer", "qa_mode", "source_file").to_dicts()
+    return [Link("demonstration", key, told) for key, told in zip(rows["demonstration_id"], facts, strict=True)]
+
+
 def _back(lake: Lake, settings: Settings, pack: Pack, column: str, value: str) -> list[Link]:
     workflow = pack.name
+    demonstrations = lake.read_weeks("demonstrations", workflow=workflow)
     if column == "source_id":
-        shown = lake.read_weeks("demonstrations", workflow=workflow).filter(demonstration_id=value)
-        facts = shown.select("annotator", "annotator_kind", "reviewer", "qa_mode", "source_file").to_dicts()
-        return (
-            [Link("demonstration", value, facts[0])]
-            if facts
-            else [Link("replay", value, {"source": "the pack's replay/"})]
-        )
-    links = []
+        shown = _demonstrations(demonstrations.filter(demonstration_id=value))
+        return shown or [Link("replay", value, {"source": "the pack's replay/"})]
+    links = _demonstrations(demonstrations.filter(trace_id=value))  # old runs of week zero
     for row in _rows(lake, "corrected_traces", workflow, value):
         links.append(
             Link("correction", row["correction_id"], {
@@ -152,7 +153,7 @@ def checkpoint_links(lake: Lake, workflow: str, week: str, row_ids: set[str]) ->
     """What became of a week's dataset: checkpoint, evaluation, verdict."""
     trained = lake.read_columns(
         "checkpoint",
-        ("week", "adapter_id", "sft_rows", "preference_rows"),
+        ("week", "adapter_id", "sft_rows", "preference_rows", "start_adapter_id"),
         workflow=workflow,
         where=pl.col("week") == week,
     )
@@ -162,6 +163,8 @@ def checkpoint_links(lake: Lake, workflow: str, week: str, row_ids: set[str]) ->
     known = lake.lineage("checkpoint", workflow=workflow, week=week)
     version = json.loads(known.inputs).get(f"sft_dataset/{week}") if known else None
     facts = {"week": week, "rows": row["sft_rows"], "pairs": row["preference_rows"], "trained on version": version}
+    if row["start_adapter_id"]:
+        facts["went on from"] = row["start_adapter_id"]
     if row_ids and version is not None:
         facts["row is in that version"] = _trained_on(lake, workflow, week, version, row_ids)
     links = [Link("checkpoint", row["adapter_id"], facts)]

@@ -12,11 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
+from flywheel.chat.visible import visible
 from flywheel.progress import VARIABLE, read_progress
 
 _PLAIN_EVERY_SECONDS = 20.0
+
+
+def foreign(text: str) -> str:
+    """Text from runs and tools for `Screen.say`: no markup of rich's in it, and nothing hidden."""
+    return escape(visible(text))
 
 
 class Screen:
@@ -33,7 +40,7 @@ class Screen:
         self._progress_file = log.with_suffix(".progress")
 
     def say(self, text: str) -> None:
-        """Print one line."""
+        """Print one line in rich's markup; what others wrote goes through `foreign` before."""
         self.console.print(text, soft_wrap=True)
 
     @contextmanager
@@ -62,7 +69,7 @@ class Screen:
         while not stop.wait(0.4):
             if poll:
                 poll()
-            text = f"{what} · {self._doing(time.monotonic() - started)}"
+            text = foreign(f"{what} · {self._doing(time.monotonic() - started)}")
             if status:
                 status.update(text)
             elif time.monotonic() - last_plain > _PLAIN_EVERY_SECONDS:

@@ -6,7 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flywheel.chat.visible import visible
 from flywheel.report.facts import WeekFacts
+from flywheel.report.verdict import SHOWN_ASKS
 
 
 def stage_table(facts: WeekFacts) -> Table:
@@ -26,7 +28,7 @@ def stage_table(facts: WeekFacts) -> Table:
 
 
 def verdict_lines(facts: WeekFacts) -> RenderableType:
-    """Benchmark success before and after with 95 % intervals, and the verdict with its reasons."""
+    """Benchmark success before and after with 95 % intervals, the verdict, what it asks for next, and its reasons."""
     decision = facts.decision
     if decision is None:
         return Text("no decision yet: learn did not run")
@@ -45,5 +47,6 @@ def verdict_lines(facts: WeekFacts) -> RenderableType:
     lines.append(
         Text.assemble("verdict         ", (decision["verdict"], style), f", serving {decision['served_adapter_id']}")
     )
-    lines += [Text(f"  - {reason}") for reason in json.loads(decision["reasons"])]
+    lines += [Text(f"  next: {visible(ask.sentence())}") for ask in facts.verdict.asks[:SHOWN_ASKS]]
+    lines += [Text(f"  - {visible(reason)}") for reason in json.loads(decision["reasons"])]
     return Group(*lines)

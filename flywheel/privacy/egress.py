@@ -6,6 +6,7 @@ is sent nothing in which the entry's `redact` finds something like personal data
 
 import ipaddress
 import json
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from flywheel.errors import FlywheelError
-from flywheel.privacy.redaction import kinds_in
 from flywheel.toolcalls.arguments import canonical_json
 from flywheel.workflows.pack import Egress
 
@@ -27,6 +27,8 @@ class Destination(NamedTuple):
 
     def held_back(self, body: Any) -> list[str]:
         """Kinds of personal data for which the body must not be sent; always none on this machine."""
+        from flywheel.privacy.redaction import kinds_in  # who only asks whether a host is this machine reads no tables
+
         return kinds_in(canonical_json(body), self.redact) if self.leaves else []
 
 
@@ -39,7 +41,11 @@ def destination(url: str, allowed: Sequence[Egress], purpose: str, *, where: str
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host:
-        raise FlywheelError(f"{url!r} is no address of a server", where=where, remedy="write http://127.0.0.1:8000/v1")
+        # The rest of it may be a token: errors are logged, mailed and kept.
+        said = f"scheme {parts.scheme!r}, host {host!r}" if "://" in url else "it has no ://"
+        raise FlywheelError(
+            f"that is no address of a server ({said})", where=where, remedy="write http://127.0.0.1:8000/v1"
+        )
     if is_loopback(host):
         return Destination(host, False, ())
     entry = next((one for one in allowed if one.host == host and one.purpose == purpose), None)
@@ -51,6 +57,23 @@ def destination(url: str, allowed: Sequence[Egress], purpose: str, *, where: str
     if parts.scheme != "https":
         raise FlywheelError(f"{host} would be asked without encryption", where=where, remedy="write https://")
     return Destination(host, True, entry.redact)
+
+
+class _HostsOnly(logging.Filter):
+    """Takes paths out of httpx's own log of requests: a webhook's path is its password."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(_host_only(value) for value in record.args)
+        return True
+
+
+def _host_only(value: Any) -> Any:
+    parts = urlsplit(str(value)) if "://" in str(value) else None
+    return f"{parts.scheme}://{parts.hostname}/..." if parts else value
+
+
+logging.getLogger("httpx").addFilter(_HostsOnly())
 
 
 def log_send(log: Path, to: Destination, *, purpose: str, messages: int, size: int, sha256: str, answer: str) -> None:

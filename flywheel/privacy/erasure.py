@@ -12,8 +12,10 @@ from typing import NamedTuple
 import polars as pl
 
 from flywheel.lake import TABLES, Lake
+from flywheel.lake.retention import PRUNED
 from flywheel.lake.scrub import scrub
 from flywheel.lake.store import NO_WEEK
+from flywheel.serving.ancestry import descendants, trained_from
 
 _IDS = ("trace_id", "conversation_id", "case_id")
 
@@ -36,11 +38,21 @@ class Hit(NamedTuple):
 
 
 def person_rows(lake: Lake, workflow: str, principal_ref: str) -> pl.DataFrame:
-    """trace_id, conversation_id, source_file and source_line of a person's runs, all weeks."""
-    traces = lake.read_weeks("production_traces", workflow=workflow)
-    return traces.filter(principal_ref=principal_ref).select(
-        "week", "trace_id", "conversation_id", "source_file", "source_line"
-    )
+    """week, trace_id, conversation_id and source_file of a person's runs, all weeks; the last two are null where they are not known.
+
+    Runs that retention took away are found where they were handed on.
+    """
+    wanted = ("week", "trace_id", "conversation_id", "source_file")
+    found = []
+    for table in ("production_traces", "production_failures", "correction_batch"):
+        there = [name for name in wanted if name in TABLES[table].polars_schema()]
+        mine = lake.read_columns(table, there, workflow=workflow, where=pl.col("principal_ref") == principal_ref)
+        found.append(
+            mine.with_columns(pl.lit(None, pl.String).alias(name) for name in wanted if name not in there).select(
+                wanted
+            )
+        )
+    return pl.concat(found).unique("trace_id", keep="first", maintain_order=True)
 
 
 def erase_rows(lake: Lake, workflow: str, principal_ref: str, case_ids: Sequence[str] = ()) -> Erased:
@@ -54,7 +66,7 @@ def erase_rows(lake: Lake, workflow: str, principal_ref: str, case_ids: Sequence
     mine = person_rows(lake, workflow, principal_ref)
     wanted = {
         "trace_id": set(mine["trace_id"]),
-        "conversation_id": set(mine["conversation_id"]),
+        "conversation_id": set(mine["conversation_id"].drop_nulls()),
         "case_id": set(case_ids),
     }
     rows: dict[str, int] = {}
@@ -80,9 +92,13 @@ def erase_rows(lake: Lake, workflow: str, principal_ref: str, case_ids: Sequence
         rows[table] = rows.get(table, 0) + gone.height
         kept = kept.drop(list(TABLES[table].partitions))
         lake.replace_partition(table, kept, workflow=workflow, week=week, code_version="erased")
-    for table in (*rows, "lineage"):
-        if (lake.root / table).is_dir():
-            scrub(lake.root / table)
+    # What retention took away lies in old versions until a prune removes those.
+    pruned = set(lake.all_lineage(workflow=workflow).filter(code_version=PRUNED)["table_name"])
+    for table in sorted({*rows, *pruned, "lineage"}):
+        if lake.version(table) is not None:
+            scrub(lake.uri(table))
+    later = descendants(trained_from(lake, workflow), {adapter for _, adapter in trained})
+    trained += [(week, adapter) for adapter, week in later.items()]
     return Erased(rows, sorted(wanted["trace_id"]), sorted(items), sorted(weeks), sorted(set(trained)))
 
 

@@ -18,8 +18,22 @@ CREATE TABLE IF NOT EXISTS subject_keys (principal_ref TEXT PRIMARY KEY, key BLO
 CREATE TABLE IF NOT EXISTS originals (
     principal_ref TEXT NOT NULL, kind TEXT NOT NULL, surrogate TEXT NOT NULL, sealed BLOB NOT NULL,
     PRIMARY KEY (principal_ref, surrogate));
+"""
+# One tombstone an erasure; the same person may be erased twice. Who did it was not recorded before there was `actor`.
+_TOMBSTONES = """
 CREATE TABLE IF NOT EXISTS erasures (
-    principal_ref TEXT PRIMARY KEY, at TEXT NOT NULL, reason TEXT NOT NULL, counts TEXT NOT NULL);
+    principal_ref TEXT NOT NULL, at TEXT NOT NULL, reason TEXT NOT NULL, counts TEXT NOT NULL, actor TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS erasures_of ON erasures (principal_ref);
+CREATE TRIGGER IF NOT EXISTS tombstones_are_final BEFORE UPDATE ON erasures BEGIN SELECT RAISE(ABORT, 'tombstones are final'); END;
+CREATE TRIGGER IF NOT EXISTS tombstones_stay BEFORE DELETE ON erasures BEGIN SELECT RAISE(ABORT, 'tombstones are final'); END;
+"""
+_OLDER = f"""
+BEGIN IMMEDIATE;
+ALTER TABLE erasures RENAME TO erasures_without_actor;
+{_TOMBSTONES}
+INSERT INTO erasures SELECT principal_ref, at, reason, counts, '' FROM erasures_without_actor;
+DROP TABLE erasures_without_actor;
+COMMIT;
 """
 UNKNOWN = "-"  # subject of originals found where no person is named
 
@@ -31,6 +45,16 @@ class Original(NamedTuple):
     kind: str
     surrogate: str
     value: str
+
+
+class Tombstone(NamedTuple):
+    """One erasure: the pseudonym, when (UTC, ISO 8601), why, row counts by workflow and table as JSON, and who did it."""
+
+    principal_ref: str
+    at: str
+    reason: str
+    counts: str
+    by: str
 
 
 class Vault:
@@ -82,6 +106,8 @@ class Vault:
             file.chmod(0o600)
         connection.execute("PRAGMA secure_delete=ON")
         connection.executescript(_SCHEMA)
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(erasures)")}
+        connection.executescript(_OLDER if columns and "actor" not in columns else _TOMBSTONES)
         return connection
 
     def keep(self, originals: Iterable[Original]) -> None:
@@ -135,7 +161,7 @@ class Vault:
             for kind, surrogate, sealed in rows
         ]  # fmt: skip
 
-    def destroy(self, principal_ref: str, *, at: str, reason: str, counts: str) -> None:
+    def destroy(self, principal_ref: str, *, at: str, reason: str, counts: str, by: str) -> None:
         """Destroy a person's key and originals and leave a tombstone; their later records are refused at the inbox."""
         connection = self._connect()
         try:
@@ -143,7 +169,7 @@ class Vault:
                 connection.execute("DELETE FROM subject_keys WHERE principal_ref = ?", (principal_ref,))
                 connection.execute("DELETE FROM originals WHERE principal_ref = ?", (principal_ref,))
                 connection.execute(
-                    "INSERT OR REPLACE INTO erasures VALUES (?, ?, ?, ?)", (principal_ref, at, reason, counts)
+                    "INSERT INTO erasures VALUES (?, ?, ?, ?, ?)", (principal_ref, at, reason, counts, by)
                 )
             connection.execute("VACUUM")
         finally:
@@ -161,3 +187,12 @@ class Vault:
             finally:
                 connection.close()
         return self._erased
+
+    def tombstones(self) -> list[Tombstone]:
+        """Every erasure, oldest first."""
+        connection = self._connect()
+        try:
+            rows = connection.execute("SELECT principal_ref, at, reason, counts, actor FROM erasures ORDER BY at")
+            return [Tombstone(*row) for row in rows]
+        finally:
+            connection.close()

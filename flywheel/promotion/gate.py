@@ -1,237 +1,194 @@
 """The gate: evaluation rows in, one decision with its reasons out. Pure; `promotion` and its check both call it.
 
-Order of judgement (design.md 8.4): is the comparison valid; are the hard floors kept; is the candidate worse, better or
-not inferior overall; did a category get worse; did the targeted cases gain. A missing metric is never a pass.
+Order of judgement (design.md 8.4): may the arms be compared at all (`validity`, `noise`), are the absolute limits kept
+(`floors`), is the candidate worse, better or not inferior on the core (`margin`), did a part get worse (`buckets`), did
+the targeted cases gain (`targeted`); `verdict` puts these together. A missing metric is never a pass. What the rules cost
+and catch is simulated in `simulation`, and written down in docs/gate.md.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
+import scipy
 
+from flywheel.benchmark.cases import CORE
+from flywheel.promotion.best import Best
+from flywheel.promotion.buckets import SLICE, buckets
+from flywheel.promotion.evidence import Evidence, Rules, compared, in_words, pairs
+from flywheel.promotion.floors import Floors, floors
+from flywheel.promotion.history import looks_sentence
+from flywheel.promotion.margin import Margin, margin_for
+from flywheel.promotion.noise import VALID_WEEKS, Noise, measured
+from flywheel.promotion.targeted import ALONE_LEVEL, Targeted, targeted
+from flywheel.promotion.validity import invalidity
+from flywheel.promotion.verdict import Numbers, Path, Verdict, verdict_of
 from flywheel.statistics.paired import (
+    LEVEL,
+    POWER,
     Interval,
     PairedDifference,
+    cluster_bootstrap,
     clustered_rate,
-    holm,
-    mcnemar_better,
-    mcnemar_worse,
     minimum_detectable_effect,
-    paired_difference,
+    points,
 )
 
-Verdict = Literal["PROMOTE", "REJECT", "INCONCLUSIVE", "INVALID"]
-CATEGORY_MINIMUM, CATEGORY_MARGIN = 30, 0.05
-TARGETED_MINIMUM, TARGETED_CEILING = 20, 0.95
-ADVISORY_BELOW, MAXIMUM_INFRA_SHARE = 100, 0.02
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The pack's part of the gate: non-inferiority margin (0 to 1), absolute floors by metric, and how much may be forgotten."""
-
-    margin: float
-    floors: dict[str, float] = field(default_factory=dict)
-    max_forgetting_nats: float | None = None
-
-
-class Evidence(NamedTuple):
-    """What the gate judges: EVAL_RESULTS rows of each arm, the ids of this week's targeted cases, and what was forgotten.
-
-    The last two are changes against the base model in nats a token, on general texts and on tools nobody corrected; the
-    second is None where no accepted step calls such a tool.
-    """
-
-    candidate: pl.DataFrame
-    incumbent: pl.DataFrame
-    again: pl.DataFrame
-    targeted: Collection[str]
-    forgetting_nats: float | None = None
-    tool_regression_nats: float | None = None
+ADVISORY_BELOW = 100
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Verdict, reasons (the decisive one first), and the numbers behind them."""
+    """Verdict, reasons (the decisive one first), and the numbers behind them.
+
+    An advisory decision comes of too few cases: it never moves the pointer, a person may.
+    """
 
     verdict: Verdict
     reasons: list[str]
     candidate: Interval | None = None
     incumbent: Interval | None = None
     difference: PairedDifference | None = None
-    p_value: float | None = None
     minimum_detectable_effect: float | None = None
+    margin: Margin | None = None
+    noise: Noise | None = None
+    best: Best | None = None
+    advisory: bool = False
     details: dict[str, Any] = field(default_factory=dict)
 
 
+class _Findings(NamedTuple):
+    """What was measured, before it is put into words."""
+
+    core: pl.DataFrame
+    overall: PairedDifference
+    margin: Margin
+    floors: Floors
+    parts: dict[str, dict[str, Any]]
+    targeted: Targeted
+    noise: Noise
+    best: Best | None
+
+
 def decide(evidence: Evidence, rules: Rules) -> Decision:
-    """Judge a candidate against the incumbent on the same frozen cases."""
-    invalid = _invalidity(evidence)
-    if rules.max_forgetting_nats is not None and evidence.forgetting_nats is None:
-        invalid.append("what the candidate forgot was not measured, and the pack sets gate.max_forgetting_nats")
-    if invalid:
-        return Decision("INVALID", invalid)
-    pairs = _pairs(evidence)
-    overall = paired_difference(
-        pairs["candidate"].to_list(), pairs["incumbent"].to_list(), pairs["case_cluster"].to_list()
+    """Judge a candidate against the incumbent on the same frozen cases; the core decides, added slices are parts."""
+    invalid = invalidity(evidence)
+    noise, past = _noise(evidence), evidence.past
+    if noise is None:
+        invalid.append(
+            f"the incumbent's A/A run is missing, and none of the last {VALID_WEEKS} weeks can stand in: how much the server differs "
+            "from itself is unknown"
+        )
+    elif noise.verdict == "REJECT":
+        invalid.append(f"the incumbent differs from itself more than chance explains. {noise.sentence()}")
+    limits = floors(evidence, rules) if evidence.candidate.height else Floors({}, [], [])
+    invalid += limits.missing
+    every = pairs(evidence) if not invalid else pl.DataFrame()
+    core = every.filter(slice=CORE) if every.height else every
+    if not invalid and not core.height:
+        invalid.append("no case of the benchmark's core has a score in both arms")
+    if invalid or noise is None:
+        return Decision("INVALID", invalid, noise=noise)
+    overall = compared(core)
+    share = max(noise.share(), rules.discordance)
+    margin = margin_for(overall.n, share, chosen=rules.margin, fixed=past.margin if past else None)
+    best = past.against_best(core, margin.value) if past and past.against_best else None
+    found = _Findings(
+        core, overall, margin, limits, buckets(every, evidence.tools), targeted(core, evidence.targeted), noise, best
     )
-    clusters = pairs["case_cluster"].to_list()
-    candidate = clustered_rate(pairs["candidate"].to_list(), clusters)
-    incumbent = clustered_rate(pairs["incumbent"].to_list(), clusters)
-    effect = minimum_detectable_effect(overall.n, (overall.fixed + overall.broken) / overall.n)
-    floors = _floors(evidence.candidate, rules)
-    categories = _categories(pairs)
-    targeted = _targeted(pairs, evidence.targeted)
-    floors.broken.extend(_forgotten(evidence, rules))
-    verdict, reasons = _verdict(overall, rules, floors, categories, targeted)
-    if overall.n < ADVISORY_BELOW:
-        reasons.append(f"advisory: {overall.n} cases are fewer than {ADVISORY_BELOW}; a person should look")
+    return _decision(evidence, rules, found)
+
+
+def _noise(evidence: Evidence) -> Noise | None:
+    """This session's A/A run, else one that earlier weeks left."""
+    here = evidence.incumbent.height and evidence.again.height
+    own = measured(evidence.incumbent, evidence.again) if here else None
+    return own or (evidence.past.noise if evidence.past else None)
+
+
+def _decision(evidence: Evidence, rules: Rules, found: _Findings) -> Decision:
+    overall, margin = found.overall, found.margin
+    worse = [name for name, values in found.parts.items() if values["worse"]]
+    numbers = Numbers(
+        overall.lower, overall.upper, compared(found.core, level=ALONE_LEVEL).lower,
+        margin.value if margin.resolved else None, found.targeted.state, bool(found.floors.broken), bool(worse),
+        found.best is not None and found.best.below,
+    )  # fmt: skip
+    verdict, path = verdict_of(numbers)
+    effect = _detectable(overall)
+    advisory = overall.n < ADVISORY_BELOW
+    differences = found.core["candidate"].to_numpy() - found.core["incumbent"].to_numpy()
+    resampled = cluster_bootstrap(differences, found.core["case_cluster"].to_list())
     details = {
-        "floors": floors.values, "categories": categories, "targeted": targeted.details, "a_a": _noise(evidence),
-        "fixed": overall.fixed, "broken": overall.broken, "clusters": overall.clusters,
-        "advisory": overall.n < ADVISORY_BELOW, "forgetting_nats": evidence.forgetting_nats,
-        "tool_regression_nats": evidence.tool_regression_nats,
+        "path": path, "floors": found.floors.values, "parts": found.parts, "targeted": found.targeted.details,
+        "a_a": {"n": found.noise.cases, "flipped": found.noise.flipped}, "fixed": overall.fixed, "broken": overall.broken,
+        "clusters": overall.clusters, "advisory": advisory, "forgetting_nats": evidence.forgetting_nats,
+        "tool_regression_nats": evidence.tool_regression_nats, "bootstrap": resampled, "smallest_margin": margin.smallest,
+        "looks": evidence.past.looks + 1 if evidence.past else None,
     }  # fmt: skip
-    p_value = mcnemar_better(overall.fixed, overall.broken)
-    return Decision(verdict, reasons, candidate, incumbent, overall, p_value, effect, details)
-
-
-def _invalidity(evidence: Evidence) -> list[str]:
-    reasons: list[str] = []
-    for name, rows in (("candidate", evidence.candidate), ("incumbent", evidence.incumbent)):
-        if not rows.height:
-            return [f"there are no results of the {name}"]
-        errors = rows["infra_error"].count()
-        if errors > MAXIMUM_INFRA_SHARE * rows.height:
-            reasons.append(
-                f"{errors} of {rows.height} cases of the {name} ended in a server or network error (allowed: 2 %)"
-            )
-        missing = rows.filter(pl.col("success").is_null() & pl.col("infra_error").is_null()).height
-        if missing:
-            reasons.append(f"{missing} of {rows.height} cases of the {name} have no score")
-    if set(evidence.candidate["case_id"]) != set(evidence.incumbent["case_id"]):
-        reasons.append("candidate and incumbent did not run the same cases")
-    for column in ("benchmark_version", "scorer_version", "decoding"):
-        values = set(evidence.candidate[column]) | set(evidence.incumbent[column])
-        if len(values) != 1:
-            reasons.append(f"the arms differ in {column}: {', '.join(sorted(values))}")
-    if not evidence.again.height:
-        reasons.append("the incumbent's A/A run is missing")
-    return reasons
-
-
-def _pairs(evidence: Evidence) -> pl.DataFrame:
-    """One row a case both arms completed: case_id, case_cluster, category, candidate, incumbent (booleans)."""
-    keys = ["case_id", "case_cluster", "category"]
-    one = evidence.candidate.filter(pl.col("success").is_not_null()).select(*keys, pl.col("success").alias("candidate"))
-    other = evidence.incumbent.filter(pl.col("success").is_not_null()).select(
-        "case_id", pl.col("success").alias("incumbent")
+    reasons = _reasons(path, found)
+    reasons.append(f"{margin.sentence()}; smallest difference these cases show four times in five: {points(effect)}")
+    reasons.append(found.noise.sentence())
+    if found.best:
+        reasons.append(found.best.sentence)
+    if evidence.past:
+        reasons.append(looks_sentence(evidence.past.looks + 1, rules.looks))
+    reasons += _also(evidence, found, resampled)
+    if advisory:
+        reasons.append(f"advisory: {overall.n} cases are fewer than {ADVISORY_BELOW}; a person decides")
+    clusters = found.core["case_cluster"].to_list()
+    arms = [clustered_rate(found.core[name].to_list(), clusters) for name in ("candidate", "incumbent")]
+    return Decision(
+        verdict, reasons, arms[0], arms[1], overall, effect, margin, found.noise, found.best, advisory, details
     )
-    return one.join(other, on="case_id").sort("case_id")
 
 
-class _Floors(NamedTuple):
-    values: dict[str, Any]
-    broken: list[str]
+def _also(evidence: Evidence, found: _Findings, resampled: tuple[float, float] | None) -> list[str]:
+    """What a careful reader wants to know besides: slices, runs that were left out, a cross-check that disagrees."""
+    said = [
+        f"{name}, scored apart: {100 * v['difference']:+.1f} points over {v['n']} cases (95 % interval "
+        f"{100 * v['lower']:+.1f} to {100 * v['upper']:+.1f})"
+        for name, v in found.parts.items() if name.startswith(SLICE)
+    ]  # fmt: skip
+    lost = evidence.candidate["infra_error"].count(), evidence.incumbent["infra_error"].count()
+    if any(lost):
+        said.append(
+            f"left out after server or network errors: {lost[0]} of {evidence.candidate.height} runs of the candidate, "
+            f"{lost[1]} of {evidence.incumbent.height} of the incumbent"
+        )
+    overall = found.overall
+    if resampled and ((resampled[0] > 0) != (overall.lower > 0) or (resampled[1] < 0) != (overall.upper < 0)):
+        low, high = (f"{100 * bound:+.1f}" for bound in resampled)
+        said.append(f"the cluster bootstrap disagrees about zero: {low} to {high} points; read the result with care")
+    return said
 
 
-def _floors(rows: pl.DataFrame, rules: Rules) -> _Floors:
-    calls, valid = int(rows["calls"].sum()), int(rows["schema_valid_calls"].sum())
-    rates = {"schema_valid_rate": valid / calls if calls else None}
-    broken: list[str] = []
-    for name, floor in rules.floors.items():
-        rate = rates.get(name)
-        if rate is None:
-            broken.append(f"{name} cannot be computed ({calls} calls); the floor is {floor:.0%}")
-        elif rate < floor:
-            broken.append(f"{name} is {rate:.1%} ({valid} of {calls} calls), below the floor of {floor:.0%}")
-    return _Floors({**rates, "calls": calls, "valid_calls": valid}, broken)
+def _detectable(overall: PairedDifference) -> float:
+    """Smallest true difference that this comparison shows at power 0.8, from its clustered standard error."""
+    if not overall.standard_error:
+        return minimum_detectable_effect(overall.n, (overall.fixed + overall.broken) / overall.n)
+    needed = scipy.stats.t.ppf(1 - LEVEL, max(1, overall.clusters - 1)) + scipy.stats.norm.ppf(POWER)
+    return float(needed) * overall.standard_error
 
 
-def _forgotten(evidence: Evidence, rules: Rules) -> list[str]:
-    """The candidate lost more than the pack allows: on general texts, or on tools nobody corrected."""
-    allowed = rules.max_forgetting_nats
-    if allowed is None:
-        return []
-    measured = {"general texts": evidence.forgetting_nats, "tools nobody corrected": evidence.tool_regression_nats}
-    return [
-        f"it forgot {name}: {change:+.3f} nats a token against the base model, {allowed} are allowed"
-        for name, change in measured.items()
-        # A NaN is no pass either.
-        if change is not None and not change <= allowed
-    ]
-
-
-def _categories(pairs: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Per category: n, both rates, fixed, broken, Holm-adjusted p(worse); `worse` where it is gated and failed."""
-    found: dict[str, dict[str, Any]] = {}
-    for (name,), part in sorted(pairs.group_by("category"), key=lambda item: str(item[0])):
-        fixed = part.filter(pl.col("candidate") & ~pl.col("incumbent")).height
-        broken = part.filter(~pl.col("candidate") & pl.col("incumbent")).height
-        found[str(name)] = {
-            "n": part.height, "candidate": part["candidate"].mean(), "incumbent": part["incumbent"].mean(),
-            "fixed": fixed, "broken": broken, "p_worse": mcnemar_worse(fixed, broken), "worse": False,
-        }  # fmt: skip
-    gated = [name for name, values in found.items() if values["n"] >= CATEGORY_MINIMUM]
-    for name, adjusted in zip(gated, holm([found[name]["p_worse"] for name in gated]), strict=True):
-        values = found[name]
-        drop = (values["broken"] - values["fixed"]) / values["n"]
-        values.update(p_worse_adjusted=adjusted, worse=adjusted < 0.05 and drop > CATEGORY_MARGIN)
-    return found
-
-
-class _Targeted(NamedTuple):
-    gained: bool
-    reason: str
-    details: dict[str, Any]
-
-
-def _targeted(pairs: pl.DataFrame, ids: Collection[str]) -> _Targeted:
-    """Did the cases this week's corrections were made for gain? Too few, or a ceiling, are excused and said so."""
-    part = pairs.filter(pl.col("case_id").is_in(list(ids)))
-    if part.height < TARGETED_MINIMUM:
-        reason = f"only {part.height} targeted cases (fewer than {TARGETED_MINIMUM}): non-inferiority suffices"
-        return _Targeted(True, reason, {"n": part.height})
-    rate = part["incumbent"].cast(pl.Float64).mean()
-    if isinstance(rate, float) and rate >= TARGETED_CEILING:
-        reason = f"the incumbent solves {rate:.0%} of {part.height} targeted cases: non-inferiority suffices"
-        return _Targeted(True, reason, {"n": part.height, "incumbent": rate})
-    gain = paired_difference(part["candidate"].to_list(), part["incumbent"].to_list(), part["case_cluster"].to_list())
-    reason = f"targeted cases: {gain.mean:+.1%} (lower bound {gain.lower:+.1%}, n = {gain.n})"
-    return _Targeted(gain.lower > 0, reason, {"n": gain.n, "difference": gain.mean, "lower": gain.lower})
-
-
-def _verdict(
-    overall: PairedDifference, rules: Rules, floors: _Floors, categories: dict[str, dict[str, Any]], targeted: _Targeted
-) -> tuple[Verdict, list[str]]:
-    numbers = (
-        f"{overall.mean:+.1%} over {overall.n} cases in {overall.clusters} clusters "
-        f"(one-sided 95 % bounds {overall.lower:+.1%} to {overall.upper:+.1%}; {overall.fixed} fixed, {overall.broken} broken)"
-    )
+def _reasons(path: Path, found: _Findings) -> list[str]:
+    """The decisive reason first, then what else a reader needs."""
+    numbers, margin, aim = in_words(found.overall), points(found.margin.value), found.targeted.reason
     worse = [
-        f"{name}: {v['broken']} broken, {v['fixed']} fixed of {v['n']}" for name, v in categories.items() if v["worse"]
+        f"{name} by {points(-v['difference'])} of {v['n']} cases ({v['broken']} broken, {v['fixed']} fixed; adjusted p = {v['p_worse_adjusted']:.2g})"
+        for name, v in found.parts.items()
+        if v["worse"]
     ]
-    if floors.broken:
-        return "REJECT", [*floors.broken, f"overall {numbers}"]
-    if overall.upper < 0:
-        return "REJECT", [f"worse than the incumbent: {numbers}"]
-    if worse:
-        return "REJECT", [f"category got worse: {'; '.join(worse)}", f"overall {numbers}"]
-    if overall.lower > 0:
-        return "PROMOTE", [f"better than the incumbent: {numbers}", targeted.reason]
-    if overall.lower > -rules.margin and targeted.gained:
-        return "PROMOTE", [f"not inferior within {rules.margin:.0%}: {numbers}", targeted.reason]
-    if overall.lower > -rules.margin:
-        return "INCONCLUSIVE", [
-            f"not inferior within {rules.margin:.0%}, but no targeted gain: {numbers}",
-            targeted.reason,
-        ]
-    return "INCONCLUSIVE", [f"neither better nor not inferior within {rules.margin:.0%}: {numbers}", targeted.reason]
-
-
-def _noise(evidence: Evidence) -> dict[str, Any]:
-    """The A/A run: cases whose outcome flipped between two runs of the incumbent, the floor of what can be seen."""
-    first = evidence.incumbent.select("case_id", pl.col("success").alias("first"))
-    both = evidence.again.select("case_id", pl.col("success").alias("second")).join(first, on="case_id")
-    return {"n": both.height, "flipped": both.filter(pl.col("first") != pl.col("second")).height}
+    sentences: dict[Path, list[str]] = {
+        "floor": [*found.floors.broken, f"overall {numbers}"],
+        "worse": [f"worse than the incumbent: {numbers}"],
+        "bucket": [f"got worse: {'; '.join(worse)}", f"overall {numbers}"],
+        "better": [f"better than the incumbent: {numbers}", aim],
+        "targeted": [f"not inferior within {margin}, and the targeted cases gained: {numbers}", aim],
+        "alone": [f"not inferior within {margin}: {numbers}", aim],
+        "margin unresolved": [f"not better, and {found.overall.n} cases cannot show non-inferiority within {margin}: {numbers}", aim],
+        "no targeted gain": [f"not better, and no targeted gain: {numbers}", aim],
+        "undecided": [f"neither better nor not inferior within {margin}: {numbers}", aim],
+        "below the best": [f"better evidence is needed against the best adapter ever promoted: {numbers}", aim],
+    }  # fmt: skip
+    return sentences[path]

@@ -1,47 +1,122 @@
 """The pointer to what serves: a fold over the append-only promotion log.
 
 Weeks may be rematerialized out of order: a past week re-derives its verdict against the incumbent recorded then and never
-moves the pointer; only the newest undecided week does (design.md 8.3).
+moves the pointer; only the newest undecided week does (design.md 8.3). What a person does (approval, override, rollback)
+belongs to the newest decided week: so every later week sees it, and no rematerialized week undoes it.
 """
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
 from flywheel.toolcalls.arguments import sha256_of
 
 BASE = "base"
+FLYWHEEL = "flywheel"
+Kind = Literal["decision", "approval", "override", "rollback"]
 
 
-def serving(log: pl.DataFrame, *, before_week: str | None = None) -> str:
-    """Adapter that serves after all decisions (of weeks before `before_week`); `base` before the first."""
+class Served(NamedTuple):
+    """What serves: the adapter, and the log entry that put it there; None while the base model has served from the beginning."""
+
+    adapter_id: str
+    entry: dict[str, Any] | None
+
+
+def serving(log: pl.DataFrame, *, before_week: str | None = None, until_week: str | None = None) -> str:
+    """Adapter that serves after all entries (of weeks before `before_week`, or up to `until_week`); `base` before the first."""
     known = log if before_week is None else log.filter(pl.col("week") < before_week)
+    known = known if until_week is None else known.filter(pl.col("week") <= until_week)
     last = known.sort("week", "decided_at").tail(1)
     return last["served_adapter_id"][0] if last.height else BASE
 
 
+def decisions(log: pl.DataFrame) -> pl.DataFrame:
+    """The entries that decided a week, as opposed to what people did afterwards."""
+    return log.filter(pl.col("kind").fill_null("decision") == "decision")
+
+
 def decided(log: pl.DataFrame, week: str) -> dict[str, Any] | None:
-    """The newest log entry of a week, or None while it is undecided."""
-    entries = log.filter(week=week).sort("decided_at")
+    """The newest decision of a week, or None while it is undecided."""
+    entries = decisions(log).filter(week=week).sort("decided_at")
     return entries.row(-1, named=True) if entries.height else None
+
+
+def newest_decided(log: pl.DataFrame) -> str:
+    """The newest week that is decided; empty before the first decision."""
+    return max(decisions(log)["week"], default="")
 
 
 def may_move(log: pl.DataFrame, week: str) -> bool:
     """Whether a decision for `week` may move the pointer: no later week is decided."""
-    return log.filter(pl.col("week") > week).height == 0
+    return newest_decided(log) <= week
+
+
+def moves(log: pl.DataFrame) -> list[dict[str, Any]]:
+    """The entries after which another adapter served than before, oldest first."""
+    ordered = log.sort("week", "decided_at").to_dicts()
+    before = [BASE, *(row["served_adapter_id"] for row in ordered)]
+    return [row for row, old in zip(ordered, before, strict=False) if row["served_adapter_id"] != old]
+
+
+def history(log: pl.DataFrame) -> list[Served]:
+    """What has served and was not rolled back, oldest first: the last one serves, the one before is what a rollback restores."""
+    standing = [Served(BASE, None)]
+    for row in moves(log):
+        if row["kind"] == "rollback":
+            while len(standing) > 1 and standing[-1].adapter_id != row["served_adapter_id"]:
+                standing.pop()
+        else:
+            standing.append(Served(row["served_adapter_id"], row))
+    return standing
+
+
+def since(log: pl.DataFrame) -> dict[str, Any] | None:
+    """The entry since which the current adapter serves; None when the base model has served from the beginning."""
+    found = moves(log)
+    return found[-1] if found else None
+
+
+def waits(log: pl.DataFrame, week: str, row: dict[str, Any]) -> bool:
+    """Whether a week's PROMOTE (its PROMOTION row) is for a person to release: it is the newest, and nobody acted on it."""
+    mine = log.filter(decision_id=(decided(log, week) or {}).get("decision_id", ""))
+    return (
+        row["verdict"] == "PROMOTE" and week == newest_decided(log) and mine.height == 1
+        and serving(log) == row["incumbent_adapter_id"] and mine["served_adapter_id"][0] != row["candidate_adapter_id"]
+    )  # fmt: skip
 
 
 def entry(
-    week: str, decision_id: str, verdict: str, previous: str, served: str, decided_at: datetime
-) -> dict[str, Any]:
-    """A PROMOTION_LOG row without the workflow; the id makes the same decision appear once."""
+    week: str, decision_id: str | None, verdict: str | None, previous: str, served: str, decided_at: datetime, *,
+    candidate: str | None = None, kind: Kind = "decision", by: str = FLYWHEEL, reason: str = "", tools_sha256: str = "",
+    place: int | None = None, configuration: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """A PROMOTION_LOG row without the workflow; the id makes the same decision appear once.
+
+    Args:
+        place: number of entries before it, for what a person does: the same act may come twice.
+        configuration: JSON of what a decision's arms ran with, the adapter left out.
+    """
+    key = [week, decision_id, previous, served]
     return {
-        "entry_id": sha256_of([week, decision_id, previous, served])[:16],
+        "entry_id": sha256_of(key if kind == "decision" else [*key, kind, place])[:16],
         "week": week,
         "decision_id": decision_id,
         "verdict": verdict,
+        "candidate_adapter_id": candidate or served,
         "previous_adapter_id": previous,
         "served_adapter_id": served,
+        "kind": kind,
+        "by": by,
+        "reason": reason,
+        "tools_sha256": tools_sha256,
+        "configuration": configuration,
         "decided_at": decided_at,
     }
+
+
+def next_moment(log: pl.DataFrame, now: datetime) -> datetime:
+    """Now, or just after the newest entry where a clock went back: the fold goes by time."""
+    newest = log["decided_at"].max() if log.height else None
+    return max(now, newest + timedelta(microseconds=1)) if isinstance(newest, datetime) else now

@@ -53,12 +53,17 @@ def fixed_rows(clusters: pl.DataFrame, quality: pl.DataFrame, week: str) -> list
     spent = sum(quality.filter(figure="cost")["value"].drop_nulls().to_list(), 0.0)
     if not spent:
         return []
-    fixed = clusters.filter(week=week, status="fixed").select("failure_cluster", week=pl.col("last_seen_week"))
-    removed = sum(clusters.join(fixed, on=["failure_cluster", "week"], how="semi")["failures"].to_list())
-    note = f"{removed} failures a week of {fixed.height} clusters; all corrections so far cost {spent:,.2f}"
+    removed, names = removed_failures(clusters, week)
+    note = f"{removed} failures a week of {names} clusters; all corrections so far cost {spent:,.2f}"
     return [
         ["cost per fixed failure", f"{spent / removed:,.2f}" if removed else "no cluster is fixed yet", removed, note]
     ]
+
+
+def removed_failures(clusters: pl.DataFrame, week: str) -> tuple[int, int]:
+    """Failures a week that no longer come in `week`, and of how many clusters: each counts as in the last week that saw it."""
+    fixed = clusters.filter(week=week, status="fixed").select("failure_cluster", week=pl.col("last_seen_week"))
+    return sum(clusters.join(fixed, on=["failure_cluster", "week"], how="semi")["failures"].to_list()), fixed.height
 
 
 def effort_rows(effort: pl.DataFrame) -> list[list[Any]]:

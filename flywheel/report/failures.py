@@ -1,14 +1,17 @@
 """The page's section on failures: how many, whose fault, which buckets and tools, which clusters, and what was refused at the inbox."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from flywheel.report import plots
-from flywheel.report.facts import WeekFacts
+from flywheel.report.facts import FailureRate, WeekFacts
+from flywheel.report.figures import figure
+from flywheel.report.plots import GOOD, INK, OLD, WIDTH, as_svg, empty_figure
 from flywheel.report.text import escaped, table
-from flywheel.statistics.paired import rate
+from flywheel.report.weekly_axes import dress, line
+from flywheel.statistics.paired import rate, wilson
 
 TOP_CLUSTERS = 8
 
@@ -19,14 +22,42 @@ def failures_section(facts: WeekFacts) -> str:
     if not runs:
         return "<h2>Failures</h2><p>No traces this week.</p>" + _refused(facts)
     parts = ["<h2>Failures</h2>", _summary(failures, runs)]
-    if len(facts.history) > 1:
-        parts.append(plots.failure_rates(facts.history))
+    if sum(one.runs > 0 for one in facts.history) > 1:
+        parts.append(failure_figure(facts.history))
     if failures.height:
         parts += ["<h3>By bucket</h3>", _by_bucket(failures, runs)]
         if tools := _by_tool(failures, facts.tables["failure_clusters"]):
             parts += ["<h3>By tool, the agent's own</h3>", tools]
         parts += ["<h3>Clusters</h3>", _clusters(facts.tables["failure_clusters"])]
     return "".join(parts) + _refused(facts)
+
+
+def failure_figure(history: Sequence[FailureRate]) -> str:
+    """Share of runs with a failure and with one of the agent's, week by week, with 95 % intervals.
+
+    No line crosses a week in which other detectors judged or other tools were offered.
+    """
+    weeks, marks = [one.week for one in history], [one.marks for one in history]
+    picture = empty_figure(WIDTH, 2.6)
+    axes = picture.subplots()
+    for name, colour, shift, counts_of in (
+        ("any failure", OLD, -0.08, lambda one: one.failures),
+        ("the agent's fault", GOOD, 0.08, lambda one: one.agent_failures),
+    ):
+        found = [wilson(counts_of(one), one.runs) if one.runs else None for one in history]
+        middles, lows, highs = ([None if one is None else 100 * one[end] for one in found] for end in range(3))
+        line(axes, middles, marks, colour=colour, label=name, lows=lows, highs=highs, shift=shift)
+    dress(axes, weeks, marks, unit="% of runs")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    rows = [
+        [one.week, rate(one.failures, one.runs), rate(one.agent_failures, one.runs), ", ".join(one.marks)]
+        for one in history
+        if one.runs
+    ]
+    title = f"Runs with a failure ({sum(one.runs for one in history):,} runs in {len(rows)} weeks)"
+    words = f"Runs with a failure of the agent's: {rows[0][2]} in {rows[0][0]}, {rows[-1][2]} in {rows[-1][0]}."
+    return figure(title, as_svg(picture), words, ["week", "any failure (95 % interval)", "the agent's fault (95 % interval)", "changed"], rows)  # fmt: skip
 
 
 def _summary(failures: pl.DataFrame, runs: int) -> str:

@@ -1,24 +1,27 @@
-"""The weekly page: one self-contained HTML file, no script, no request to anywhere."""
+"""The weekly page: what a week came to, for people who do not open Dagster."""
 
 import json
 from typing import Any
 
+import polars as pl
+
 from flywheel.report import corrections, plots
+from flywheel.report.costs import costs_section
+from flywheel.report.curve import ALL
+from flywheel.report.curve_figures import category_figure, curve_figure
+from flywheel.report.diffs_section import diffs_section
+from flywheel.report.document import document
 from flywheel.report.facts import WeekFacts, success_rows
 from flywheel.report.failures import failures_section
+from flywheel.report.figures import figure
+from flywheel.report.human_review import human_review_section
+from flywheel.report.prequential_section import prequential_figure, prequential_section
+from flywheel.report.references import references_section
 from flywheel.report.text import escaped as _text
 from flywheel.report.text import table as _table
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1d2329; --soft: #5b6470; --line: #d9dde2; --paper: #fcfcfb; --good: #2f7d5b; --bad: #a8443a; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #a3abb5; --line: #3a4149; --paper: #171a1e; } svg { filter: brightness(1.35); } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem; margin: 2.5rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; } h3 { font-size: .95rem; margin: 1.4rem 0 .3rem; color: var(--soft); } p.lead { color: var(--soft); margin: .2rem 0 1.4rem; }
-.verdict { border-left: 4px solid var(--soft); padding: .6rem 1rem; } .PROMOTE { border-color: var(--good); } .REJECT, .INVALID { border-color: var(--bad); }
-.verdict strong { font-size: 1.2rem; } table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .28rem .6rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; } code { font-size: .86em; } .simulated { background: #8a6d1f22; padding: .5rem .8rem; }
-svg { max-width: 100%; height: auto; } .scroll { overflow-x: auto; }
-"""
+from flywheel.report.trend_figures import trend_figures
+from flywheel.report.value_section import forecast_figure, next_hours_section
+from flywheel.report.verdict import SHOWN_ASKS
 
 
 def render(facts: WeekFacts) -> str:
@@ -30,18 +33,20 @@ def render(facts: WeekFacts) -> str:
         _simulated(facts),
         _verdict(facts),
         _evaluation(facts),
+        prequential_section(facts.prequential, facts.week),
+        references_section(facts.tables),
+        human_review_section(facts.tables),
+        diffs_section(facts.diffs, facts.workflow, facts.week),
+        _many_weeks(facts),
         _stages(facts),
         failures_section(facts),
         _corrections(facts),
+        next_hours_section(facts.next_hours),
         _training(facts),
+        costs_section(facts.costs),
         _examples(facts),
     ]
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{_text(title)}</title><style>{_STYLE}</style>'
-    )
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    return document(title, "".join(parts))
 
 
 def _simulated(facts: WeekFacts) -> str:
@@ -51,12 +56,19 @@ def _simulated(facts: WeekFacts) -> str:
 
 
 def _verdict(facts: WeekFacts) -> str:
-    decision = facts.decision
-    if decision is None:
-        return '<h2>Verdict</h2><div class="verdict"><strong>No decision yet</strong><p>learn did not run: the correction batch is not complete.</p></div>'
-    reasons = "".join(f"<li>{_text(reason)}</li>" for reason in json.loads(decision["reasons"]))
-    served = f"serves from here on: <code>{_text(decision['served_adapter_id'])}</code>, before: <code>{_text(decision['incumbent_adapter_id'])}</code>"
-    return f'<h2>Verdict</h2><div class="verdict {_text(decision["verdict"])}"><strong>{_text(decision["verdict"])}</strong><ul>{reasons}</ul><p>{served}; QA mode {_text(decision["qa_mode"])}</p></div>'
+    told, decision = facts.verdict, facts.decision
+    kind = decision["verdict"] if decision else ""
+    mode = f"<p>QA mode {_text(decision['qa_mode'])}</p>" if decision else ""
+    lines = "".join(f"<li>{_text(reason)}</li>" for reason in told.reasons)
+    acts = "".join(f"<p>{_text(act)}</p>" for act in told.acts)
+    rows: list[list[Any]] = [[ask.bucket.replace("_", " "), ask.tool, ask.advice(), ask.example_case_id, ask.example_reason, ask.regressed,
+                              f"{ask.failed} of {ask.cases}"] for ask in told.asks[:SHOWN_ASKS]]  # fmt: skip
+    header = ["bucket", "tool", "what to do", "one case", "why it failed", "solved by the incumbent", "failed"]
+    asks = f"<h3>What to do next: where the candidate failed</h3>{_table(header, rows, 2)}<h3>Why</h3>" if rows else ""
+    return (
+        f'<h2>Verdict</h2><div class="verdict {_text(kind)}"><strong>{_text(kind or "No decision yet")}</strong>'
+        f"<p>{_text(told.headline)} {_text(told.serves)}</p>{acts}</div>{asks}<ul>{lines}</ul>{mode}"
+    )
 
 
 def _evaluation(facts: WeekFacts) -> str:
@@ -72,7 +84,39 @@ def _evaluation(facts: WeekFacts) -> str:
         ]
         for row in rows
     ]
-    return f"<h2>Benchmark</h2>{plots.success_by_category(rows)}{_table(['category', 'cases', 'incumbent', 'candidate'], cells, 3)}"
+    title = f"Cases solved by category: incumbent (grey) and candidate (green), {rows[-1]['n']} cases"
+    words = "; ".join(f"{cell[0]}: incumbent {cell[2]}, candidate {cell[3]}" for cell in cells)
+    header = ["category", "cases", "incumbent (95 % interval)", "candidate (95 % interval)"]
+    return f"<h2>Benchmark</h2>{server_note(results)}{figure(title, plots.success_by_category(rows), words, header, cells, 3)}"
+
+
+def server_note(results: pl.DataFrame) -> str:
+    """Of results from a server that was running already: which it was, and what of it could not be proven; empty for one of ours."""
+    attached = (
+        results.filter(pl.col("server").cast(pl.String).str.contains('"attached":', literal=True))["server"]
+        .unique()
+        .sort()
+    )
+    if not attached.len():
+        return ""
+    told = [json.loads(text) for text in attached]
+    hosts, versions = ({one[name] for one in told} for name in ("attached", "vllm"))
+    said = f"Asked of a server that ran already, at {', '.join(sorted(hosts))}, vLLM {', '.join(sorted(versions))}."
+    unproven = sorted({proof for one in told for proof in one["not_proven"].split("; ")})
+    items = "".join(f"<li>{_text(proof)}</li>" for proof in unproven)
+    return f"<p>{_text(said)} Not proven of it:</p><ul>{items}</ul>"
+
+
+def _many_weeks(facts: WeekFacts) -> str:
+    """Figures that have something to show: an empty plot says less than none."""
+    curve = facts.curves.get(ALL)
+    evaluated = curve is not None and curve["success"].drop_nulls().len()
+    shown = curve_figure(curve) + category_figure(facts.curves) if evaluated and curve is not None else ""
+    shown += (
+        prequential_figure(facts.prequential, curve) + trend_figures(facts.trends) + forecast_figure(facts.next_hours)
+    )
+    link = '<p><a href="index.html">All weeks on one page</a></p>'
+    return f"<h2>Week over week</h2>{link}{shown}" if shown else ""
 
 
 def _stages(facts: WeekFacts) -> str:
@@ -130,7 +174,29 @@ def _training(facts: WeekFacts) -> str:
         ["worse on tools nobody corrected this week", _nats(row, "tool_regression")],
         ["training seconds", f"{row['seconds']:.0f}"],
     ]
-    return f"<h2>Training</h2>{plots.loss_curve(json.loads(row['log']))}{_table(['what', 'value'], rows, 1)}"
+    if told := row.get("trained_elsewhere"):
+        rows.append(
+            ["trained elsewhere, on", json.loads(told)["machine"].get("device", "a machine that was not named")]
+        )
+    return f"<h2>Training</h2>{_losses(json.loads(row['log']))}{_table(['what', 'value'], rows, 1)}"
+
+
+def _losses(log: list[dict[str, Any]]) -> str:
+    cells = [
+        [
+            entry["stage"],
+            entry["step"],
+            "rows kept out" if entry["validation"] else "training rows",
+            f"{entry['loss']:.4f}",
+        ]
+        for entry in log
+    ]
+    first, last = cells[0], cells[-1]
+    words = (
+        f"Loss from {first[3]} at the first logged step to {last[3]} at the last ({last[0]} step {last[1]}, {last[2]})."
+    )
+    title = f"Loss by step, in nats a token for SFT ({len(log)} logged steps)"
+    return figure(title, plots.loss_curve(log), words, ["stage", "step", "on", "loss"], cells, 1)
 
 
 def _nats(row: dict[str, Any], name: str) -> str:

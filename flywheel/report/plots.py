@@ -4,19 +4,22 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from flywheel.statistics.paired import wilson
-
+WIDTH = 9.4  # inches: as wide as the page
 INK, GOOD, OLD, PALE = "#5b6470", "#2f7d5b", "#9aa3ad", "#c9ced4"
 
 
-def _figure(width: float, height: float) -> Any:
+def empty_figure(width: float, height: float) -> Any:
     """An empty figure, inches. matplotlib is imported here: the code location loads without its third of a second."""
+    import matplotlib
     from matplotlib.figure import Figure
+
+    matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a name is a dollar sign
 
     return Figure(figsize=(width, height))
 
 
-def _svg(figure: Any) -> str:
+def as_svg(figure: Any) -> str:
+    """The figure as an SVG element: the same data give the same bytes."""
     import matplotlib
 
     # Text stays text: as outlines, matplotlib repeats it in XML comments, unescaped.
@@ -43,7 +46,7 @@ def success_by_category(rows: Sequence[dict[str, Any]]) -> str:
 
     Rows: category, n, and for each arm (estimate, low, high) under `incumbent` and `candidate`.
     """
-    figure = _figure(7.2, 0.75 * len(rows) + 0.9)
+    figure = empty_figure(WIDTH, 0.75 * len(rows) + 0.9)
     axes = _bare(figure)
     for index, row in enumerate(rows):
         for offset, arm, colour in ((0.19, "incumbent", OLD), (-0.19, "candidate", GOOD)):
@@ -55,13 +58,13 @@ def success_by_category(rows: Sequence[dict[str, Any]]) -> str:
     axes.set_xlim(0, 108)
     axes.set_xlabel("cases solved, % with 95 % interval", color=INK, fontsize=9)
     axes.invert_yaxis()
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def loss_curve(log: Sequence[dict[str, Any]]) -> str:
     """Loss by step, supervised stage and preference stage beside each other; validation loss where there is one."""
     stages = [stage for stage in ("SFT", "DPO") if any(entry["stage"] == stage for entry in log)]
-    figure = _figure(7.2, 2.2)
+    figure = empty_figure(WIDTH, 2.2)
     all_axes = figure.subplots(
         1, len(stages), squeeze=False, width_ratios=[3 if stage == "SFT" else 1 for stage in stages]
     )[0]
@@ -78,36 +81,4 @@ def loss_curve(log: Sequence[dict[str, Any]]) -> str:
         axes.tick_params(colors=INK, labelsize=8)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    return _svg(figure)
-
-
-def failure_rates(history: Sequence[Any]) -> str:
-    """Share of runs with a failure and with one of the agent's, week by week, with 95 % intervals.
-
-    The line breaks where another version of the detectors judged: rates before and after it are not the same measure.
-    """
-    figure = _figure(7.2, 2.4)
-    axes = _bare(figure)
-    places = range(len(history))
-    for name, colour, counts_of in (
-        ("any failure", OLD, lambda one: one.failures),
-        ("the agent's fault", GOOD, lambda one: one.agent_failures),
-    ):
-        found = [wilson(counts_of(one), one.runs) for one in history]
-        lows = [100 * max(0.0, one.estimate - one.low) for one in found]
-        highs = [100 * max(0.0, one.high - one.estimate) for one in found]
-        middles = [100 * one.estimate for one in found]
-        axes.errorbar(places, middles, yerr=[lows, highs], fmt="o", color=colour, markersize=4, linewidth=1, label=name)
-        for before, after in zip(places, places[1:], strict=False):
-            if history[before].detectors == history[after].detectors:
-                axes.plot([before, after], [middles[before], middles[after]], color=colour, linewidth=1.4)
-    for place in places[1:]:
-        if history[place - 1].detectors != history[place].detectors:
-            axes.axvline(place - 0.5, color=PALE, linewidth=1, linestyle="--")
-            axes.text(place - 0.45, axes.get_ylim()[1], "other detectors", fontsize=7, color=INK, va="top")
-    step = max(1, len(history) // 8)
-    axes.set_xticks(list(places)[::step], [one.week for one in history][::step])
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("% of runs", color=INK, fontsize=9)
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    return _svg(figure)
+    return as_svg(figure)

@@ -60,8 +60,7 @@ def open_adapter(folder: Path, *, base_model: str) -> Adapter:
         raise FlywheelError(
             f"adapter {folder.name} was trained on {config['base_model_name_or_path']}, and the base model is {base_model}",
             where=str(folder),
-            remedy="put the base model back that it was trained on (workflow.yaml: base_model, and the model cache); "
-            "a new base model starts a new workflow",
+            remedy="serve it on the base model that it was trained on: keep that in the model cache (flywheel model list)",
         )
     refuse_unservable(config, weight_names(folder), where=str(folder))
     return Adapter(folder.name, folder, base_model, rank_of(config), manifest["renamed"])

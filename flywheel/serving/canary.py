@@ -14,7 +14,6 @@ nothing is applied 1.78.
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 
 from flywheel.chat.render import Message, Renderer
 from flywheel.errors import FlywheelError
-from flywheel.processes import start_group, stop_group
+from flywheel.processes import child_command, start_group, stop_group
 from flywheel.progress import report_progress
 from flywheel.serving.client import ChatClient
 from flywheel.serving.vllm_server import BASE, ServerSpec
@@ -33,6 +32,9 @@ TOLERANCE = 0.1  # nats a token, mean of absolute differences
 SMALLEST_EFFECT = 0.001  # nats a token; a no-op is exactly zero
 PROBES = 2
 _REFERENCE_SECONDS = 600
+_FIXED_REQUESTS = ("Hello, I need your help with something.", "Thanks. Can you do that for me now, please?")
+# The module that asks PEFT: `python -m flywheel.serving.reference REQUEST`.
+CHILD = "flywheel.serving.reference"
 
 # served name -> per probe the log-probability of each target token
 LogProbabilities = Mapping[str, Sequence[Sequence[float]]]
@@ -80,6 +82,16 @@ def probes(renderer: Renderer, histories: Sequence[list[Message]], tools: list[d
     return [Probe(step.prompt_ids, step.target_ids) for step in steps]
 
 
+def fixed_histories(system: str) -> list[list[Message]]:
+    """Histories that hold nothing of the benchmark, for probes that are asked on a machine elsewhere."""
+    return [[{"role": "system", "content": system}, {"role": "user", "content": text}] for text in _FIXED_REQUESTS]
+
+
+def effect(base: Sequence[Sequence[float]], adapter: Sequence[Sequence[float]]) -> float:
+    """How much an adapter changes the probes' log-probabilities: mean of absolute differences, nats a token."""
+    return _mean_gap(_flat(adapter), _flat(base))
+
+
 @contextmanager
 def reference(spec: ServerSpec, asked: Sequence[Probe], *, folder: Path) -> Iterator["Reference"]:
     """PEFT at work on the probes in a child, while the server starts; ended with the block."""
@@ -89,8 +101,7 @@ def reference(spec: ServerSpec, asked: Sequence[Probe], *, folder: Path) -> Iter
     request = {"base_model": str(spec.model), "threads": spec.threads, "probes": asked, "adapters": adapters}
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     (folder / "log.txt").unlink(missing_ok=True)
-    child = [sys.executable, "-m", "flywheel.serving.reference", str(folder / "request.json")]
-    command = [sys.executable, "-m", "flywheel.processes", "--", *child]
+    command = child_command(CHILD, str(folder / "request.json"))
     process = start_group(command, environment={**os.environ, "HF_HUB_OFFLINE": "1"}, log=folder / "log.txt")
     try:
         yield Reference(process, folder)
@@ -151,6 +162,18 @@ def compare(served: LogProbabilities, peft: LogProbabilities) -> list[Finding]:
         _refuse(finding)
         findings.append(finding)
     return findings
+
+
+def applied(served: LogProbabilities) -> None:
+    """Where PEFT cannot be asked, because other weights are served than it would load: refuse adapters that change nothing."""
+    base = _flat(served[BASE])
+    for name in sorted(set(served) - {BASE}):
+        effect = _mean_gap(_flat(served[name]), base)
+        if not effect >= SMALLEST_EFFECT:
+            raise FlywheelError(
+                f"vLLM accepted adapter {name} and applies nothing of it: {effect:.4f} nats a token as served", where=f"served model {name}",
+                remedy="its weight names do not match the served architecture: serve it on the base model it was trained on",
+            )  # fmt: skip
 
 
 def _refuse(finding: Finding) -> None:

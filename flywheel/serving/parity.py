@@ -13,16 +13,21 @@ from flywheel.serving.vllm_server import BASE
 
 
 async def check_prompt_parity(
-    client: ChatClient, renderer: Renderer, histories: Sequence[list[Message]], tools: list[dict[str, Any]]
-) -> int:
+    client: ChatClient, renderer: Renderer, histories: Sequence[list[Message]], tools: list[dict[str, Any]], *,
+    tokenized: bool = True, fed: bool = True,
+) -> int:  # fmt: skip
     """Compare the server's prompt ids with ours on each history, as it tokenizes them and as it feeds them to the model.
+
+    Args:
+        tokenized, fed: whether the server can be asked the one and the other.
 
     Returns how many histories were compared; raises FlywheelError at the first difference.
     """
     for history in histories:
         ours = renderer.prompt_ids(history, tools)
-        tokenized = await client.tokenize(BASE, history, tools)
-        served = (await client.step(BASE, history, tools, max_tokens=1)).prompt_ids if tokenized == ours else tokenized
+        served = await client.tokenize(BASE, history, tools) if tokenized else ours
+        if fed and served == ours:
+            served = (await client.step(BASE, history, tools, max_tokens=1)).prompt_ids
         if served != ours:
             first = next(
                 (i for i, (a, b) in enumerate(zip(served, ours, strict=False)) if a != b), min(len(served), len(ours))

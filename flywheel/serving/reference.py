@@ -56,10 +56,11 @@ def answer(request: dict[str, Any]) -> dict[str, list[list[float]]]:
     """Served name -> per probe the target tokens' log-probabilities in nats; the base model's stand under `base`."""
     torch.set_num_threads(request["threads"])
     path = Path(request["base_model"])
-    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16).eval()
+    name_of_base = request.get("base_model_name", path.name)  # elsewhere the folder may be called otherwise
+    model: Any = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, dtype=torch.bfloat16).eval()
     found = {"base": [log_probabilities(model, *probe) for probe in request["probes"]]}
     for name, folder in request["adapters"].items():
-        attached = load_adapter(model, open_adapter(Path(folder), base_model=path.name)).eval()
+        attached = load_adapter(model, open_adapter(Path(folder), base_model=name_of_base)).eval()
         found[name] = [log_probabilities(attached, *probe) for probe in request["probes"]]
         model = attached.unload()
     return found

@@ -5,14 +5,14 @@ metadata that the CPU build lacks). It listens on a unix socket in a private fol
 reachable from outside.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +20,25 @@ from pathlib import Path
 import httpx
 
 from flywheel.chat.families import Family
-from flywheel.errors import FlywheelError
-from flywheel.processes import start_group, stop_group
+from flywheel.errors import FlywheelError, Interrupted
+from flywheel.processes import child_command, start_group, stop_group
 from flywheel.progress import report_progress
 from flywheel.serving.adapters import open_adapter, servable_rank
+from flywheel.settings import without_secrets
 
 BASE = "base"
-_KV_CACHE_BYTES = 1 << 30
+PINNED_VLLM = "0.32.0"  # the version that pyproject.toml pins: what the arguments were tried with
+# The module that serves; the `vllm` command needs package metadata that the CPU build lacks.
+CHILD = "vllm.entrypoints.openai.api_server"
+KV_CACHE_BYTES = 1 << 30
+# What fits the server to this machine; everything else decides, or may decide, what it answers.
+MACHINE_ARGUMENTS = (
+    "--enforce-eager",
+    "--distributed-executor-backend",
+    "uni",
+    "--kv-cache-memory-bytes",
+    str(KV_CACHE_BYTES),
+)
 _POLL_SECONDS = 0.25
 
 
@@ -42,6 +54,10 @@ class ServerSpec:
         max_num_seqs: requests decoded at once.
         max_lora_rank: largest rank among the adapters.
         threads: CPU threads, bound one a core.
+        template: file that stands for the family's template.
+        quantization: vLLM's `--quantization`; None where the checkpoint says it, or nothing is quantised.
+        constrained: calls can only be written as their tools' schemas allow (vLLM's `--tool-strict-level parameter`).
+        python: interpreter of an environment with another vLLM; None for this one's.
     """
 
     model: Path
@@ -51,17 +67,32 @@ class ServerSpec:
     max_num_seqs: int = 16
     max_lora_rank: int = 16
     threads: int = 2
+    template: Path | None = None
+    quantization: str | None = None
+    constrained: bool = False
+    python: Path | None = None
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the served weights are not those that PEFT would load."""
+        config = self.model / "config.json"
+        return self.quantization is not None or (
+            config.is_file() and "quantization_config" in json.loads(config.read_text(encoding="utf-8"))
+        )
 
     def arguments(self) -> list[str]:
         """vLLM's command-line arguments, without the socket."""
         fixed = [
-            "--model", str(self.model), "--served-model-name", BASE, "--chat-template", str(self.family.template_file),
+            "--model", str(self.model), "--load-format", "safetensors", "--served-model-name", BASE, "--chat-template",
+            str(self.template or self.family.template_file),
             "--enable-auto-tool-choice", "--tool-call-parser", self.family.tool_parser, "--generation-config", "vllm",
-            "--tokenizer-mode", self.family.tokenizer_mode,
-            "--enforce-eager", "--distributed-executor-backend", "uni", "--max-model-len", str(self.max_model_len),
-            "--max-num-seqs", str(self.max_num_seqs),
-            "--kv-cache-memory-bytes", str(_KV_CACHE_BYTES), "--dtype", "bfloat16", "--seed", "0",
+            "--tokenizer-mode", self.family.tokenizer_mode, *MACHINE_ARGUMENTS, "--max-model-len", str(self.max_model_len),
+            "--max-num-seqs", str(self.max_num_seqs), "--dtype", "bfloat16", "--seed", "0",
         ]  # fmt: skip
+        if self.constrained:
+            fixed += ["--tool-strict-level", "parameter"]
+        if self.quantization:
+            fixed += ["--quantization", self.quantization]
         if self.family.tool_parser_plugin:
             fixed += ["--tool-parser-plugin", str(self.family.tool_parser_plugin)]
         if not self.adapters:
@@ -79,8 +110,9 @@ class ServerSpec:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its socket, the log, and what it was started with (kept beside every result)."""
+    """A running server: its process, socket and log, and what it was started with (kept beside every result)."""
 
+    process: subprocess.Popen[bytes]
     socket: Path
     log: Path
     description: dict[str, str]
@@ -98,12 +130,11 @@ def vllm_server(spec: ServerSpec, *, log: Path, start_seconds: float) -> Iterato
     log.unlink(missing_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="flywheel-vllm-"))
     socket = folder / "http.sock"
-    command = [sys.executable, "-m", "flywheel.processes", "--", sys.executable, "-m",
-               "vllm.entrypoints.openai.api_server", *spec.arguments(), "--uds", str(socket)]  # fmt: skip
-    process = start_group(command, environment=_environment(spec.threads), log=log)
+    command = child_command(CHILD, *spec.arguments(), "--uds", str(socket), python=spec.python)
+    process = start_group(command, environment=serving_environment(spec.threads), log=log)
     try:
         seconds = _wait_until_healthy(process, socket, log, start_seconds)
-        yield Server(socket, log, {"vllm": vllm_version(log), "arguments": " ".join(_portable(spec))}, seconds)
+        yield Server(process, socket, log, {"vllm": vllm_version(log), "arguments": " ".join(_portable(spec))}, seconds)
     finally:
         stop_group(process)
         shutil.rmtree(folder, ignore_errors=True)
@@ -111,7 +142,7 @@ def vllm_server(spec: ServerSpec, *, log: Path, start_seconds: float) -> Iterato
 
 def _portable(spec: ServerSpec) -> list[str]:
     """The arguments without this machine's folders."""
-    return [argument.rsplit("/", 1)[-1] if argument.startswith("/") else argument for argument in spec.arguments()]
+    return [re.sub(r"(^|=)/\S*/", r"\1", argument) for argument in spec.arguments()]
 
 
 def _check_files(spec: ServerSpec) -> None:
@@ -122,9 +153,10 @@ def _check_files(spec: ServerSpec) -> None:
         open_adapter(path, base_model=spec.model.name)
 
 
-def _environment(threads: int) -> dict[str, str]:
+def serving_environment(threads: int) -> dict[str, str]:
+    """Environment of a vLLM process on this machine: threads bound one a core, nothing sent anywhere, one process."""
     return {
-        **os.environ,
+        **without_secrets(os.environ),
         "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads])),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -140,27 +172,45 @@ def _environment(threads: int) -> dict[str, str]:
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], socket: Path, log: Path, limit: float) -> float:
-    started = time.monotonic()
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://vllm", timeout=5) as client:
-        while (elapsed := time.monotonic() - started) < limit:
-            if process.poll() is not None:
-                raise _did_not_start(f"vLLM ended with exit code {process.returncode} while starting", log)
-            try:
-                if socket.exists() and client.get("/health").status_code == httpx.codes.OK:
-                    return elapsed
-            except httpx.TransportError:
-                pass
-            report_progress("vLLM", "starting the server", round(elapsed), 0)
-            time.sleep(_POLL_SECONDS)
-    raise _did_not_start(f"vLLM did not answer its health check within {limit:.0f} s", log)
+        return wait_until_healthy(process, client, log, limit, _show_start)
 
 
-def _did_not_start(what: str, log: Path) -> FlywheelError:
+def wait_until_healthy(
+    process: subprocess.Popen[bytes], client: httpx.Client, log: Path, limit: float, waiting: Callable[[float], None]
+) -> float:
+    """Seconds until the server answers its health check; raises FlywheelError when it ends before, or takes longer than `limit`.
+
+    Args:
+        waiting: called with the seconds so far, four times a second.
+    """
+    started = time.monotonic()
+    while (elapsed := time.monotonic() - started) < limit:
+        if process.poll() is not None:
+            # A negative code is a signal: it was killed. Any other exit comes back with the same arguments.
+            kind = Interrupted if process.returncode < 0 else FlywheelError
+            raise did_not_start(f"vLLM ended with exit code {process.returncode} while starting", log, kind)
+        try:
+            if client.get("/health").status_code == httpx.codes.OK:
+                return elapsed
+        except httpx.TransportError:
+            pass
+        waiting(elapsed)
+        time.sleep(_POLL_SECONDS)
+    raise did_not_start(f"vLLM did not answer its health check within {limit:.0f} s", log, Interrupted)
+
+
+def _show_start(elapsed: float) -> None:
+    report_progress("vLLM", "starting the server", round(elapsed), 0)
+
+
+def did_not_start(what: str, log: Path, kind: type[FlywheelError] = FlywheelError) -> FlywheelError:
+    """An error that holds the log's decisive lines."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     telling = [line.strip() for line in lines if re.search(r"\b\w*(Error|Exception)\b.*:|No space|Killed", line)]
     shown = "; ".join(dict.fromkeys(line[-200:] for line in (telling or lines)[-3:]))
     remedy = "read the log; `flywheel doctor` checks memory and packages; FLYWHEEL_SERVE_START_SECONDS gives it longer"
-    return FlywheelError(f"{what}: {shown or 'the log is empty'}", where=str(log), remedy=remedy)
+    return kind(f"{what}: {shown or 'the log is empty'}", where=str(log), remedy=remedy)
 
 
 def vllm_version(log: Path) -> str:

@@ -18,50 +18,73 @@ _A = _GENERATOR.integers(1, 2**32, BANDS * ROWS, dtype=np.uint32) | np.uint32(1)
 _B = _GENERATOR.integers(0, 2**32, BANDS * ROWS, dtype=np.uint32)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _WORD = np.uint64(0x100000001B3)  # the prime of FNV
+_INVERSE = np.uint64(pow(0x100000001B3, -1, 2**64))
 # Pieces that stay in the processor's cache: passes over a whole chunk would each read it from memory.
-_WORDS_AT_ONCE, _TEXTS_AT_ONCE = 16_384, 256
+_WORDS_AT_ONCE, _TEXTS_AT_ONCE = 4_096, 256
+
+
+def _powers(base: np.uint64, count: int) -> np.ndarray:
+    """base^1, base^2 and so on, modulo 2^64."""
+    return np.cumprod(np.full(count, base, np.uint64), dtype=np.uint64)
+
+
+_POWERS, _INVERSES = _powers(_WORD, 65_536), np.r_[np.uint64(1), _powers(_INVERSE, 65_535)]
 
 
 def bands(texts: pl.Series) -> pl.Series:
     """List of 12 band keys (Int32) a text, null for a text without words; equal keys in one place mean a candidate pair."""
-    frame = pl.DataFrame({"text": texts.fill_null("")}).with_row_index("row")
-    words = (
-        frame.select("row", pl.col("text").str.to_lowercase().str.split(" ").alias("word"))
-        .explode("word")
-        .filter(pl.col("word") != "")
-    )
-    if not words.height:
+    hashes, rows = _words(texts.fill_null(""))
+    if not len(hashes):
         return pl.Series("bands", [None] * len(texts), dtype=pl.List(pl.Int32))
-    hashes = _word_hashes(words["word"])
-    rows = words["row"].to_numpy()
     shingles, starts = _shingles(hashes, rows)
     signature = _minima(shingles, starts)
     keys = np.zeros((len(starts), BANDS), np.uint64)
     for row in range(ROWS):
         keys = (keys ^ signature[row::ROWS].T) * _MIX  # the upper half of the product depends on all rows
-    present = np.unique(rows)
     listed = pl.Series("bands", (keys >> np.uint64(32)).astype(np.uint32).view(np.int32)).cast(pl.List(pl.Int32))
-    found = pl.DataFrame({"row": present.astype(np.uint32), "bands": listed})
-    return frame.select("row").join(found, on="row", how="left", maintain_order="left")["bands"]
+    present = np.zeros(len(texts), bool)
+    present[rows] = True
+    if present.all():
+        return listed
+    return listed.gather(pl.Series(np.where(present, np.cumsum(present) - 1, -1)).replace(-1, None))
 
 
-def _word_hashes(words: pl.Series) -> np.ndarray:
+def _words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of all words in order, and which text each is of; words are what spaces part, in lower case."""
+    if not len(texts):
+        return np.empty(0, np.uint64), np.empty(0, np.int64)
+    lowered = texts.str.to_lowercase()
+    joined = lowered.str.join(" ").to_arrow().cast(pa.large_string())
+    first, last = np.frombuffer(joined.buffers()[1], np.int64, 2, joined.offset * 8)
+    letters = np.frombuffer(joined.buffers()[2], np.uint8, last - first, first)
+    cuts = np.flatnonzero(letters == ord(" "))
+    starts, ends = np.r_[0, cuts + 1], np.r_[cuts, len(letters)]
+    closing = np.cumsum(lowered.str.len_bytes().to_numpy().astype(np.int64) + 1) - 1  # the space after each text
+    rows = np.repeat(np.arange(len(texts)), np.diff(np.searchsorted(ends, closing, side="right"), prepend=0))
+    words = ends > starts
+    return _word_hashes(letters, starts[words], ends[words]), rows[words]
+
+
+def _word_hashes(letters: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """64-bit hash of every word: its bytes times the powers of an odd constant, summed modulo 2^64 and mixed.
 
-    All bytes at once, without a Python object a word. Words made to collide cost a comparison, never a false duplicate: candidates
-    are confirmed by their texts.
+    Differences of running sums, times the inverse of the power they begin with: passes over bytes without a Python object a word.
+    Words made to collide cost a comparison, never a false duplicate: candidates are confirmed by their texts.
     """
-    text = words.to_arrow().cast(pa.large_string())
-    offsets = np.frombuffer(text.buffers()[1], np.int64, len(words) + 1, text.offset * 8)
-    letters = np.frombuffer(text.buffers()[2], np.uint8)
-    hashed = np.empty(len(words), np.uint64)
-    for begin in range(0, len(words), _WORDS_AT_ONCE):
-        bounds = offsets[begin : begin + _WORDS_AT_ONCE + 1]
-        starts = bounds[:-1] - bounds[0]
-        place = np.arange(bounds[-1] - bounds[0]) - np.repeat(starts, np.diff(bounds))
-        powers = np.cumprod(np.full(place.max(initial=0) + 1, _WORD, np.uint64), dtype=np.uint64)
-        piece = letters[bounds[0] : bounds[-1]] * powers[place]
-        np.add.reduceat(piece, starts, out=hashed[begin : begin + _WORDS_AT_ONCE])
+    hashed = np.empty(len(starts), np.uint64)
+    for begin in range(0, len(starts), _WORDS_AT_ONCE):
+        some = slice(begin, begin + _WORDS_AT_ONCE)
+        lowest = starts[some][0]
+        opened, closed = starts[some] - lowest, ends[some] - lowest
+        size = closed[-1]
+        powers, inverses = (
+            (_POWERS, _INVERSES)
+            if size <= len(_POWERS)
+            else (_powers(_WORD, size), np.r_[np.uint64(1), _powers(_INVERSE, size)])
+        )
+        sums = np.zeros(size + 1, np.uint64)
+        np.cumsum(letters[lowest : lowest + size] * powers[:size], out=sums[1:])
+        hashed[some] = (sums[closed] - sums[opened]) * inverses[opened]
     hashed ^= hashed >> np.uint64(29)
     return hashed * _MIX
 

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from flywheel.toolcalls.references import depth_of
+
+DEEPEST = 128  # the template that takes most of Python's stack a level (gemma4) ends at 150
 decode = msgspec.json.Decoder().decode
 # Encoders are kept: `json.dumps` with options makes one for every call, which costs more than a short text.
 _canonical = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -50,4 +53,11 @@ def parse_arguments(raw: Any) -> ParsedArguments:
         return ParsedArguments(None, "not valid JSON: nested too deep")
     if not isinstance(value, dict):
         return ParsedArguments(None, f"arguments are a JSON {type(value).__name__}, not an object")
+    if too_deep(raw, value):
+        return ParsedArguments(None, f"not valid JSON: nested too deep, over {DEEPEST} levels")
     return ParsedArguments(value, None)
+
+
+def too_deep(raw: str, value: Any) -> bool:
+    """Whether a value read from `raw` is nested deeper than templates and encoders, which go down by recursion, can follow."""
+    return raw.count("{") + raw.count("[") > DEEPEST and depth_of(value) > DEEPEST

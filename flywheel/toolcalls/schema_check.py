@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import jsonschema_rs
 import msgspec
 
-from flywheel.toolcalls.arguments import canonical_json, decode, parse_arguments
+from flywheel.toolcalls.arguments import canonical_json, decode, parse_arguments, too_deep
 from flywheel.toolcalls.references import depth_limit, depth_of, expanded_size, references
 
 EXPANSION_LIMIT = 100_000
 _BACKTRACK_LIMIT = 10_000
+_TOO_DEEP = "it is nested too deep to be checked"
 _KIND_BY_KEYWORD = {
     "required": "missing_required",
     "additionalProperties": "unexpected_argument",
@@ -86,7 +87,7 @@ def acceptor(tool: dict[str, Any]) -> Callable[[str], bool]:
     def accepts(arguments_raw: str) -> bool:
         try:
             value = decode(arguments_raw)
-            return type(value) is dict and is_valid(value)
+            return type(value) is dict and not too_deep(arguments_raw, value) and is_valid(value)
         except (msgspec.MsgspecError, RecursionError, ValueError):
             return False
 
@@ -97,7 +98,7 @@ def schema_problem(schema: Any) -> str | None:
     """Why `schema` is no usable parameter schema, or None: it must be a valid, self-contained object schema."""
     if not isinstance(schema, dict) or schema.get("type") != "object":
         return 'parameters must be a JSON Schema with "type": "object"'
-    compiled = _compile(canonical_json(schema))
+    compiled = _compile_shallow(schema)
     return compiled if isinstance(compiled, str) else None
 
 
@@ -118,9 +119,16 @@ def _compiled(tool: dict[str, Any]) -> Compiled | str:
         return known[1]
     if len(_by_tool) > 10_000:
         _by_tool.clear()
-    compiled = _compile(canonical_json(tool["function"].get("parameters") or {}))
+    compiled = _compile_shallow(tool["function"].get("parameters") or {})
     _by_tool[id(tool)] = (tool, compiled)
     return compiled
+
+
+def _compile_shallow(schema: Any) -> Compiled | str:
+    try:
+        return _compile(canonical_json(schema))
+    except RecursionError:
+        return _TOO_DEEP
 
 
 @lru_cache(maxsize=10_000)
@@ -134,7 +142,7 @@ def _compile(text: str) -> Compiled | str:
         if (size := expanded_size(schema)) > EXPANSION_LIMIT:
             return f"its references expand to {size:,} parts; at most {EXPANSION_LIMIT:,} are checked"
     except RecursionError:
-        return "it is nested too deep to be checked"
+        return _TOO_DEEP
     options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT)
     try:
         validator = jsonschema_rs.validator_for(schema, offline=True, validate_formats=False, pattern_options=options)

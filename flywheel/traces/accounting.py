@@ -1,6 +1,6 @@
 """Reduce: which staged run counts, which is a duplicate, and the account of every file.
 
-read = accepted + duplicate + quarantined holds for every file and is checked. Of runs with one trace id the longest counts (a
+read = accepted + duplicate + quarantined + other workflows' holds for every file and is checked. Of runs with one trace id the longest counts (a
 re-sent run may have grown), then the one in the earliest place.
 """
 
@@ -14,6 +14,8 @@ import polars as pl
 from flywheel.toolcalls.arguments import canonical_json
 from flywheel.traces.staging import Staged
 
+COUNTED = ("accepted", "duplicate", "quarantined", "other_workflow")
+
 
 class Account(NamedTuple):
     """What the reduce found.
@@ -21,7 +23,7 @@ class Account(NamedTuple):
     Attributes:
         week: index of the runs that count in the week read, see `staging.WEEK_INDEX`.
         losers: part -> source lines of its rows that do not count.
-        ledger: file number -> counts: read, accepted, duplicate, quarantined, traces, weeks (JSON).
+        ledger: file number -> counts: read, those of COUNTED, traces, weeks (JSON).
         quarantined: QUARANTINED_RECORDS rows by file number.
         weeks: week -> runs seen.
     """
@@ -76,6 +78,8 @@ def settle(staged: list[Staged], files: list[int], week: str, known_elsewhere: C
             counts[number]["accepted"] += context
         for number, repeated in one.repeated.items():
             counts[number]["duplicate"] += repeated
+        for number, elsewhere in one.elsewhere.items():
+            counts[number]["other_workflow"] += elsewhere
     quarantined = [row for one in staged for row in one.quarantined]
     for row in quarantined:
         counts[row["file"]]["quarantined"] += 1
@@ -85,10 +89,10 @@ def settle(staged: list[Staged], files: list[int], week: str, known_elsewhere: C
     ledger = {}
     for number in files:
         own = counts[number]
-        counted = own["accepted"] + own["duplicate"] + own["quarantined"]
+        counted = sum(own[name] for name in COUNTED)
         if counted != read[number]:
             raise AssertionError(f"file {number}: {read[number]} records read, {counted} accounted for")
-        ledger[number] = {"read": read[number], **{name: own[name] for name in ("accepted", "duplicate", "quarantined")},
+        ledger[number] = {"read": read[number], **{name: own[name] for name in COUNTED},
                           "traces": traces[number], "weeks": canonical_json(dict(sorted(weeks[number].items())))}  # fmt: skip
     total: Counter[str] = Counter()
     for own in weeks.values():

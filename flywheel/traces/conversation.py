@@ -21,7 +21,7 @@ def tools_of(tools: Any) -> Toolset:
     if isinstance(tools, str):
         try:
             tools = json.loads(tools)
-        except ValueError:
+        except (ValueError, RecursionError):
             tools = False
     if tools is None:
         return NOT_LOGGED
@@ -34,7 +34,7 @@ def _tool(tool: Any) -> dict[str, Any]:
     if isinstance(tool, str):
         try:
             tool = json.loads(tool)
-        except ValueError:
+        except (ValueError, RecursionError):
             tool = None
     if isinstance(tool, dict) and "function" not in tool and isinstance(tool.get("name"), str):
         schema = tool.get("parameters") or tool.get("input_schema") or tool.get("inputSchema") or {}

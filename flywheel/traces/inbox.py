@@ -1,37 +1,38 @@
 """The inbox: files in, traces of one week out as a stream, refused records beside them, and an account of every record.
 
-    survey (which files concern this week) -> ingest (map, in one or several processes) -> settle (duplicates, account) -> frames
+    survey (which files concern this week) -> shards -> ingest (map, by whoever works) -> settle (duplicates, account) -> frames
 
 The reading is a pure function of the folder and the ledger of earlier readings, so that any week can be rematerialized and gives
 the same rows. A file whose bytes are known and which holds nothing of the week is not read again.
 """
 
-import multiprocessing
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from flywheel.errors import FlywheelError
 from flywheel.lake.content import content_of
-from flywheel.lake.data_files import DataFile, Files
+from flywheel.lake.data_files import DataFile, Files, write_data_file
+from flywheel.parallel import IN_THIS_PROCESS, Workers, map_shards
 from flywheel.privacy.redaction import Policy
 from flywheel.progress import report_progress
 from flywheel.similarity.near_duplicates import banded_groups
+from flywheel.toolcalls.arguments import sha256_of
 from flywheel.traces.accounting import Account, settle, weeks_of
-from flywheel.traces.adapters import ADAPTERS
-from flywheel.traces.ingest import LONG_FILE, format_of, ingest_exchanges, ingest_runs
-from flywheel.traces.records import Inbox, InboxFile, is_plain_lines
+from flywheel.traces.failures import ErrorResults
+from flywheel.traces.ingest import format_of
+from flywheel.traces.records import Inbox, InboxFile
+from flywheel.traces.shards import Shard, cut, ingest
 from flywheel.traces.staging import Piece, Staged, Work
 from flywheel.traces.trace import NOT_LOGGED, Toolset
+from flywheel.workflows.route import Route
 
 READER_VERSION = "1"
-RANGE_BYTES = 64_000_000
 NO_RUNS = pl.DataFrame(schema={"trace_id": pl.String, "week": pl.String})
 
 
@@ -87,7 +88,12 @@ class InboxReading:
         self.close()
 
 
-def survey(inbox: Inbox, *, week: str, ledger: pl.DataFrame) -> Survey:
+def reader_version(routes: Sequence[Route]) -> str:
+    """Version of a reading; a file read under other routes is read again."""
+    return f"{READER_VERSION}-{sha256_of([route.model_dump() for route in routes])[:12]}" if routes else READER_VERSION
+
+
+def survey(inbox: Inbox, *, week: str, ledger: pl.DataFrame, version: str = READER_VERSION) -> Survey:
     """Hash every file and say which concern the week: new or changed ones, and those with runs or refusals of it."""
     before = {row["source_file"]: row for row in ledger.iter_rows(named=True)}
     to_read, known = [], []
@@ -100,7 +106,7 @@ def survey(inbox: Inbox, *, week: str, ledger: pl.DataFrame) -> Survey:
         if total > 500_000_000:
             report_progress("hashing the inbox", file.name, done // 1_000_000, total // 1_000_000)
         row = before.get(file.name)
-        same = row is not None and row["file_sha256"] == digest and row["reader_version"] == READER_VERSION
+        same = row is not None and row["file_sha256"] == digest and row["reader_version"] == version
         if row is not None and same and week not in weeks_of(row) and row["first_read_week"] != week:
             known.append({key: row[key] for key in row if key != "workflow"})
         else:
@@ -121,8 +127,10 @@ def read_inbox(
     time_zone: str = "UTC",
     trace_format: str | None = None,
     shards: int = 1,
-    workers: int = 1,
+    workers: Workers = IN_THIS_PROCESS,
     tools: Toolset = NOT_LOGGED,
+    routes: Sequence[Route] = (),
+    error_results: ErrorResults = (),
     known_elsewhere: Callable[[], pl.DataFrame] = lambda: NO_RUNS,
 ) -> InboxReading:
     """Read the surveyed files for one week.
@@ -133,95 +141,48 @@ def read_inbox(
         trace_format: adapter to use instead of sniffing.
         shards: value range of the `shard` column.
         tools: the pack's tools, which runs without logged tools were offered.
-        workers: processes; 1 reads in this one. The result does not depend on it.
+        routes, error_results: the pack's, see `routing.py` and `failures.py`.
+        workers: who reads. The result does not depend on it.
         known_elsewhere: trace_id and week of the runs in the lake, see `accounting.settle`.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix="ingest-", dir=scratch))
+    # Whole paths: a worker may stand in another folder.
+    staging = Path(tempfile.mkdtemp(prefix="ingest-", dir=scratch.absolute()))
     try:
         formats = {file.name: trace_format or format_of(inbox, file) for file, _, _ in found.to_read}
         # Undated runs belong to the week that first read their file, which differs from file to file.
         groups: dict[str, list[Piece]] = {}
         for number, (file, _, first) in enumerate(found.to_read):
             groups.setdefault(first, []).append(Piece(number, file, formats[file.name]))
-        staged: list[Staged] = []
+        cut_up: list[Shard] = []
         for first, pieces in sorted(groups.items()):
             work = Work(
-                inbox.location,
-                staging,
-                first,
-                week,
-                week_start(week),
-                tools,
-                shards,
-                time_zone,
-                policy,
-                vault,
-                workflow,
-            )
-            staged += _run(inbox, work, pieces, workers)
+                inbox.location, staging, first, week, week_start(week), tools, shards, time_zone, policy, vault.absolute(), workflow,
+                tuple(routes), error_results,
+            )  # fmt: skip
+            cut_up += cut(inbox, work, pieces)
+        staged = list(map_shards(ingest, cut_up, workers, what="reading the inbox"))
         account = settle(staged, list(range(len(found.to_read))), week, known_elsewhere)
-        return _reading(found, formats, account, staged, staging, week)
+        return _reading(found, formats, account, staged, staging, week, reader_version(routes))
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
 
 
-def _run(inbox: Inbox, work: Work, pieces: list[Piece], workers: int) -> Iterator[Staged]:
-    """All pieces, in file order; exchanges are stitched over all their files, so they are one piece of work."""
-    runs = [piece for piece in pieces if hasattr(ADAPTERS[piece.format], "read")]
-    calls = [piece for piece in pieces if not hasattr(ADAPTERS[piece.format], "read")]
-    if calls:
-        yield ingest_exchanges(work, calls)
-    if workers > 1:
-        runs = [part for piece in runs for part in _ranges(inbox, piece)]
-    total = sum((piece.end or piece.file.size) - piece.start for piece in runs)
-    if workers == 1 or len(runs) < 2:
-        done = 0
-        for piece in runs:
-            yield ingest_runs(work, piece)
-            done += piece.file.size
-            if total > LONG_FILE:
-                report_progress("reading the inbox", piece.file.name, done // 1_000_000, total // 1_000_000)
-        return
-    before = os.environ.get("POLARS_MAX_THREADS")
-    os.environ["POLARS_MAX_THREADS"] = "1"  # as many processes as cores; read once, when a child imports polars
-    try:
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            jobs = [pool.submit(ingest_runs, work, piece) for piece in runs]
-            for number, (piece, job) in enumerate(zip(runs, jobs, strict=True)):
-                yield job.result()
-                report_progress("reading the inbox", piece.file.name, number + 1, len(runs))
-    finally:
-        if before is None:
-            os.environ.pop("POLARS_MAX_THREADS", None)
-        else:
-            os.environ["POLARS_MAX_THREADS"] = before
-
-
-def _ranges(inbox: Inbox, piece: Piece) -> list[Piece]:
-    if piece.file.size <= RANGE_BYTES or not is_plain_lines(inbox, piece.file):
-        return [piece]
-    parts, before, open_line = [], 0, False
-    with inbox.open(piece.file) as stream:
-        for start in range(0, piece.file.size, RANGE_BYTES):
-            end = min(start + RANGE_BYTES, piece.file.size)
-            # A line that began before the range is counted there.
-            parts.append(piece._replace(start=start, end=end, lines_before=before + open_line))
-            block = stream.read(end - start)
-            before += block.count(b"\n")
-            open_line = not block.endswith(b"\n")
-    return parts
-
-
 def _reading(
-    found: Survey, formats: dict[str, str], account: Account, staged: list[Staged], staging: Path, week: str
+    found: Survey,
+    formats: dict[str, str],
+    account: Account,
+    staged: list[Staged],
+    staging: Path,
+    week: str,
+    version: str,
 ) -> InboxReading:
     names = {number: file.name for number, (file, _, _) in enumerate(found.to_read)}
     firsts = {number: first for number, (_, _, first) in enumerate(found.to_read)}
     ledger = [
         {"source_file": file.name, "file_sha256": digest, "bytes": file.size, "format": formats[file.name],
-         "reader_version": READER_VERSION, "first_read_week": first, **account.ledger[number]}
+         "reader_version": version, "first_read_week": first, **account.ledger[number]}
         for number, (file, digest, first) in enumerate(found.to_read)
     ]  # fmt: skip
     offered = {digest: text for one in staged for digest, text in one.toolsets.items()}
@@ -232,6 +193,10 @@ def _reading(
     ]
     parts = [_without_losers(path, account.losers) for path in sorted(staging.glob("*.parquet"))]
     files = [part for part in parts if part.rows]
+    if (there := sum(part.rows for part in files)) != account.week.height:
+        raise FlywheelError(f"workers read {account.week.height} runs of the week, and {there} lie where they were to be staged",
+                            where=str(staging), remedy="every machine that reads needs the inbox, the lake and the vault at the same paths, "
+                            "on one file system")  # fmt: skip
     return InboxReading(
         rows=account.week.height,
         quarantined=_numbered(quarantined),
@@ -256,7 +221,7 @@ def _without_losers(path: Path, losers: dict[str, pl.DataFrame]) -> DataFile:
             lost.select("source_line").with_columns(lost=True), on="source_line", how="anti", maintain_order="left"
         )
         if keep.height < rows:
-            keep.write_parquet(path, compression="zstd", compression_level=1, statistics=False)
+            write_data_file(keep, path)
             rows = keep.height
     return DataFile(path, rows, {"shard": shard})
 

@@ -1,4 +1,4 @@
-"""Map: records of inbox files become staged rows, file by file or range by range, in this process or in several.
+"""Map: records of inbox files become staged rows, file by file or range by range (see `shards.py`).
 
     records -> adapter -> traces -> staging (see `staging.py`)
 
@@ -15,7 +15,7 @@ import msgspec
 
 from flywheel.progress import report_progress
 from flywheel.traces.adapters import ADAPTERS, messages, sniff
-from flywheel.traces.exchange import Exchange, stitch
+from flywheel.traces.exchange import Exchange, Stitched, stitch
 from flywheel.traces.records import Inbox, InboxFile, Record
 from flywheel.traces.refused import Refused
 from flywheel.traces.staging import Piece, Staged, Stager, Work
@@ -56,7 +56,7 @@ def ingest_runs(work: Work, piece: Piece) -> Staged:
                 staged.quarantined += [stage.quarantined(record, one) for one in failed]
             if number % CHUNK == 0:
                 stage.write(staged)
-                if piece.file.size > LONG_FILE:
+                if piece.end is None and piece.file.size > LONG_FILE:  # shards are counted by who waits for them
                     report_progress(
                         "reading the inbox", piece.file.name, record.offset // 1_000_000, piece.file.size // 1_000_000
                     )
@@ -81,7 +81,7 @@ def _read_run(record: Record, stage: Stager) -> tuple[int, list[Refused]]:
         stage.take(trace, record.offset, record.number)
     except Refused as refused:
         return 1, [_cut_off(record, refused)]
-    except _UNFORESEEN as error:
+    except UNFORESEEN as error:
         return 1, [_unforeseen(error)]
     return 1, []
 
@@ -93,7 +93,7 @@ def _read_document(record: Record, runs: list[dict[str, Any]], stage: Stager) ->
             stage.take(messages.from_object(run), record.offset + number, number + 1)
         except Refused as error:
             refused.append(error)
-        except _UNFORESEEN as error:
+        except UNFORESEEN as error:
             refused.append(_unforeseen(error))
     return refused
 
@@ -131,20 +131,27 @@ def ingest_exchanges(work: Work, pieces: list[Piece]) -> Staged:
                     "the model never answered in this run",
                     "nothing to mend: it is kept here as evidence",
                 )
-                for number, record_number in run.positions:
-                    lost = Record(record_number, 0, b"")
-                    staged.quarantined.append({**stage.quarantined(lost, error), "file": number})
+                staged.quarantined += _lost(run, stage, error)
         for number, run in enumerate(whole, 1):
             place = run.positions[0][1]
-            stage.take(run.trace, place, place, run.positions)
+            try:
+                stage.take(run.trace, place, place, run.positions)
+            except Refused as refused:
+                staged.quarantined += _lost(run, stage, refused)
             if number % CHUNK == 0:
                 stage.write(staged)
         stage.write(staged)
     return staged
 
 
+def _lost(run: Stitched, stage: Stager, refused: Refused) -> list[dict[str, Any]]:
+    """Every exchange of a run that was refused as a whole."""
+    rows = [(number, stage.quarantined(Record(place, 0, b""), refused)) for number, place in run.positions]
+    return [{**row, "file": number} for number, row in rows]
+
+
 # What a producer's unforeseen shape raises in an adapter; the record is kept with it, instead of stopping the week.
-_UNFORESEEN = (AttributeError, TypeError, KeyError, IndexError, ValueError, OverflowError, RecursionError)
+UNFORESEEN = (AttributeError, TypeError, KeyError, IndexError, ValueError, OverflowError, RecursionError)
 
 
 def _read_exchanges(record: Record, piece: Piece, stage: Stager, staged: Staged) -> list[Exchange]:
@@ -153,7 +160,7 @@ def _read_exchanges(record: Record, piece: Piece, stage: Stager, staged: Staged)
         if record.refused is not None:
             raise record.refused
         value = strict_object(record.data)
-        listed = _parts(adapter, piece.format, value)
+        listed = parts_of(adapter, piece.format, value)
     except Refused as refused:
         staged.read[piece.number] = staged.read.get(piece.number, 0) + 1
         staged.quarantined.append(stage.quarantined(record, _cut_off(record, refused)))
@@ -166,7 +173,7 @@ def _read_exchanges(record: Record, piece: Piece, stage: Stager, staged: Staged)
         except Refused as refused:
             staged.quarantined.append(stage.quarantined(record, refused))
             continue
-        except _UNFORESEEN as error:
+        except UNFORESEEN as error:
             staged.quarantined.append(stage.quarantined(record, _unforeseen(error)))
             continue
         if not made:
@@ -177,14 +184,14 @@ def _read_exchanges(record: Record, piece: Piece, stage: Stager, staged: Staged)
     return found
 
 
-def _parts(adapter: ModuleType, name: str, value: dict[str, Any]) -> list[dict[str, Any]]:
+def parts_of(adapter: ModuleType, name: str, value: dict[str, Any]) -> list[dict[str, Any]]:
     """The parts of a record of the file's format; raises Refused for another format or an unforeseen shape."""
     try:
         if not adapter.recognises(value) and not _fits(name, value):
             remedy = "keep one format a file, or set `traces.format` in workflow.yaml"
             raise Refused("unrecognised_record", f"the record is no {name}", remedy)
         return adapter.parts(value) if hasattr(adapter, "parts") else [value]
-    except _UNFORESEEN as error:
+    except UNFORESEEN as error:
         raise _unforeseen(error) from None
 
 

@@ -230,9 +230,11 @@ def _elements(data: bytes, elements: list[Raw]) -> Iterator[Record]:
 
 def _lines(stream: BinaryIO, head: bytes, refused: Refused | None) -> Iterator[Record]:
     """Non-blank lines; one past the limit is refused without being held."""
-    number, offset, carried, skipped = 0, 0, head or stream.read(_BLOCK), 0
+    number, offset, carried, skipped, last = 0, 0, head or stream.read(_BLOCK), 0, b""
     while True:
-        block = stream.read(_BLOCK)
+        block = stream.read(
+            max(_BLOCK, len(last))
+        )  # a long line in ever larger blocks: else its bytes are copied again and again
         pieces = carried.split(b"\n")
         last = pieces.pop()
         for piece in pieces:

@@ -4,32 +4,32 @@ traces -> frame -> pseudonyms and redaction -> MinHash bands -> one Parquet file
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import polars as pl
-from msgspec import Struct
 
 from flywheel.lake.collect_tables import PRODUCTION_TRACES
+from flywheel.lake.data_files import write_data_file
 from flywheel.privacy.redaction import Policy, redact_frame, redact_text
 from flywheel.privacy.vault import Vault
 from flywheel.similarity.minhash import bands
+from flywheel.traces.failures import ErrorResults, FailureMarker
+from flywheel.traces.frame import Taken, frame_of
 from flywheel.traces.records import InboxFile, Record
 from flywheel.traces.refused import Refused
+from flywheel.traces.routing import workflow_of
 from flywheel.traces.trace import (
     SCHEMA_VERSION,
-    Columns,
     Toolset,
     Trace,
     columns_of,
-    metadata_json,
-    signals_json,
-    trace_id_of,
 )
+from flywheel.workflows.route import Route
 
 _SHOWN = 2_000
 # Where formats name the person served; a refused line is kept without it.
@@ -71,7 +71,8 @@ class Work(NamedTuple):
     """Everything a worker needs besides its pieces; picklable, so that it can be sent to another process.
 
     `first_week` is the one undated runs of its pieces belong to, `week` the one whose rows are staged, starting at `started`;
-    `tools` are those of runs whose source logs none.
+    `tools` are those of runs whose source logs none; `routes` say which runs are the workflow's, none: all;
+    `error_results` which results of which tools are failures.
     """
 
     inbox: str
@@ -85,6 +86,8 @@ class Work(NamedTuple):
     policy: Policy
     vault: Path
     workflow: str
+    routes: tuple[Route, ...] = ()
+    error_results: ErrorResults = ()
 
 
 @dataclass
@@ -95,6 +98,7 @@ class Staged:
         read: file number -> records read.
         context: file number -> records that are part of no run (spans that call no model).
         repeated: file number -> exchanges logged twice.
+        elsewhere: file number -> records of runs that belong to another workflow.
         quarantined: QUARANTINED_RECORDS rows with the file's number, without the file's name.
         toolsets: tools_sha256 -> JSON text of every toolset met.
         index: one row a trace, see INDEX; of the week's see WEEK_INDEX. `records` are the positions of a run's exchanges.
@@ -103,23 +107,10 @@ class Staged:
     read: dict[int, int] = field(default_factory=dict)
     context: dict[int, int] = field(default_factory=dict)
     repeated: dict[int, int] = field(default_factory=dict)
+    elsewhere: dict[int, int] = field(default_factory=dict)
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     toolsets: dict[str, str] = field(default_factory=dict)
     index: list[pl.DataFrame] = field(default_factory=list)
-
-
-class Taken(Struct, gc=False):
-    """A trace on its way into a frame: without its messages, which `derived` stands for.
-
-    `file` and `record` place it in the inbox and order the rows; `records` are the positions of a run's exchanges.
-    """
-
-    trace: Trace
-    derived: Columns
-    file: int
-    record: int
-    source_line: int
-    records: list[str] | None
 
 
 class Stager:
@@ -130,6 +121,8 @@ class Stager:
         self.vault = Vault(work.vault)
         self.taken: list[Taken] = []
         self.toolsets: dict[str, str] = {}
+        self.elsewhere: Counter[int] = Counter()
+        self.mark_failures = FailureMarker(work.error_results)
         self.written = 0
 
     def quarantined(self, record: Record, refused: Refused) -> dict[str, Any]:
@@ -149,10 +142,17 @@ class Stager:
         return f"{match.group(1)}{self.vault.principal_ref(match.group(2))}"
 
     def take(self, trace: Trace, record: int, line: int, records: list[tuple[int, int]] | None = None) -> None:
-        """Add a trace to the chunk. Its messages are encoded while they are still in the processor's cache, and let go."""
+        """Add a trace to the chunk; raises Refused for one that no route knows.
+
+        Its messages are encoded while they are still in the processor's cache, and let go.
+        """
+        if self.work.routes and workflow_of(trace, self.work.routes) != self.work.workflow:
+            self.elsewhere.update(number for number, _ in records or [(self.piece.number, 0)])
+            return
         if not trace.tools.sha256:
             trace.tools = self.work.tools
         self.toolsets.setdefault(trace.tools.sha256, trace.tools.text)
+        self.mark_failures(trace.messages)
         derived = columns_of(trace)
         trace.messages = []
         positions = [f"{number}:{place}" for number, place in records] if records else None
@@ -160,9 +160,12 @@ class Stager:
 
     def write(self, staged: Staged) -> None:
         """Stage the chunk taken so far: a file a week, and its index rows."""
+        for number, count in self.elsewhere.items():
+            staged.elsewhere[number] = staged.elsewhere.get(number, 0) + count
+        self.elsewhere.clear()
         if not self.taken:
             return
-        frame = _frame(self.taken, self.piece, self.work, self.vault)
+        frame = frame_of(self.taken, self.piece.file.name, self.work.first_week, self.work.time_zone, self.vault)
         self.taken = []
         staged.toolsets.update(self.toolsets)
         if erased := self.vault.erased():
@@ -196,12 +199,8 @@ class Stager:
         name = f"{self.piece.number:06d}-{self.piece.start:015d}-{self.written:06d}"
         frame = frame.with_columns(part=pl.lit(name, pl.Categorical))
         for (number,), rows in frame.partition_by("shard", as_dict=True, maintain_order=True).items():
-            rows.drop([*_NOT_STORED, "shard"]).select(STORED).write_parquet(
-                self.work.staging / f"{name}.{number}.parquet",
-                compression="zstd",
-                compression_level=1,
-                statistics=False,
-            )
+            stored = rows.drop([*_NOT_STORED, "shard"]).select(STORED)
+            write_data_file(stored, self.work.staging / f"{name}.{number}.parquet")
         frame.select("trace_id", "request").write_ipc(self.work.staging / f"{name}.arrow")
         return frame.select(WEEK_INDEX)
 
@@ -214,78 +213,3 @@ class Stager:
                 number, place = position.split(":")
                 lost = Record(int(place), 0, b"")
                 staged.quarantined.append({**self.quarantined(lost, error), "file": int(number)})
-
-
-def _frame(taken: list[Taken], piece: Piece, work: Work, vault: Vault) -> pl.DataFrame:
-    """Traces as columns, in the order in which they were taken."""
-    traces, derived = [one.trace for one in taken], [one.derived for one in taken]
-    reference = vault.principal_ref
-    columns: dict[str, Any] = {
-        "trace_id": [trace_id_of(t.source_system, t.source_id) for t in traces],
-        "source_system": [t.source_system for t in traces],
-        "source_id": [t.source_id for t in traces],
-        "source_format": [t.source_format for t in traces],
-        "content_sha256": [d.content_sha256 for d in derived],
-        "conversation_id": [t.conversation_id or t.source_id for t in traces],
-        "principal_ref": [reference(t.principal) if t.principal else None for t in traces],
-        "tenant_id": [t.tenant_id for t in traces],
-        "workload_id": [t.workload_id for t in traces],
-        "agent_name": [t.agent_name for t in traces],
-        "provider_name": [t.provider_name for t in traces],
-        "request_model": [t.request_model for t in traces],
-        "response_model": [t.response_model for t in traces],
-        "adapter_id": [t.adapter_id for t in traces],
-        "started_at": [_microseconds(t.started_at) for t in traces],
-        "ended_at": [_microseconds(t.ended_at) for t in traces],
-        "input_tokens": [t.input_tokens for t in traces],
-        "output_tokens": [t.output_tokens for t in traces],
-        "tools_sha256": [t.tools.sha256 for t in traces],
-        "messages": [d.messages for d in derived],
-        "assistant_steps": [d.assistant_steps for d in derived],
-        "tool_calls": [d.tool_calls for d in derived],
-        "tool_errors": [d.tool_errors for d in derived],
-        "outcome_status": [t.outcome_status for t in traces],
-        "reward": [t.reward for t in traces],
-        "feedback_score": [t.feedback_score for t in traces],
-        "feedback_comment": [t.feedback_comment for t in traces],
-        "signals": [signals_json(t.signals) for t in traces],
-        "expected_actions": [
-            msgspec.json.encode(t.expected_actions).decode() if t.expected_actions is not None else None for t in traces
-        ],
-        "environment": [t.environment for t in traces],
-        "metadata": [metadata_json(t.metadata) if t.metadata else "{}" for t in traces],
-        "request": [d.request for d in derived],
-        "message_count": [d.message_count for d in derived],
-        "file": [one.file for one in taken],
-        "record": [one.record for one in taken],
-        "records": [one.records for one in taken],
-        "source_line": [one.source_line for one in taken],
-    }
-    frame = pl.DataFrame(columns, schema_overrides=_TYPES)
-    local = pl.col("started_at").dt.convert_time_zone(work.time_zone)
-    monday = local.dt.truncate("1w").dt.strftime("%Y-%m-%d")
-    return frame.with_columns(
-        monday.fill_null(work.first_week).cast(pl.Categorical).alias("week"),
-        pl.col("started_at").is_null().alias("undated"),
-        pl.lit(piece.file.name).alias("source_file"),
-    )
-
-
-_TYPES: dict[str, Any] = {
-    **dict.fromkeys(("principal_ref", "tenant_id", "workload_id", "agent_name", "provider_name", "response_model", "feedback_comment",
-                     "expected_actions"), pl.String),
-    "started_at": pl.Datetime("us", "UTC"), "ended_at": pl.Datetime("us", "UTC"), "input_tokens": pl.Int64, "output_tokens": pl.Int64,
-    "reward": pl.Float64, "feedback_score": pl.Float64, "message_count": pl.Int32, "file": pl.Int32, "record": pl.Int64,
-    "records": pl.List(pl.String), "source_line": pl.Int64, "assistant_steps": pl.Int32, "tool_calls": pl.Int32, "tool_errors": pl.Int32,
-}  # fmt: skip
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _microseconds(moment: datetime | None) -> int | None:
-    """Since 1970; an integer becomes a column ten times faster than a datetime."""
-    if moment is None:
-        return None
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -60,7 +60,9 @@ def fresh(base: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
     """The base with a LoRA whose both halves are not zero: at its start half of the gradients would be."""
     attention.register()
     torch.manual_seed(0)
-    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, attn_implementation=attention.NAME)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        base, use_safetensors=True, dtype=dtype, attn_implementation=attention.NAME
+    )
     lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(model, lora)
     for name, parameter in model.named_parameters():

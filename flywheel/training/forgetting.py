@@ -36,7 +36,7 @@ class Text(NamedTuple):
 def measure(spec: TrainSpec, adapter: Path) -> Forgetting:
     """Score both sets under the base model and under the adapter."""
     torch.set_num_threads(spec.threads)
-    base: Any = AutoModelForCausalLM.from_pretrained(spec.base_model, dtype=torch.bfloat16)
+    base: Any = AutoModelForCausalLM.from_pretrained(spec.base_model, use_safetensors=True, dtype=torch.bfloat16)
     model = load_adapter(base, open_adapter(adapter, base_model=spec.base_model_name)).eval()
     tokenizer = Tokenizer.from_file(str(spec.base_model / "tokenizer.json"))
     general = [Text(tokenizer.encode(text, add_special_tokens=False).ids, 1) for text in general_texts()]

@@ -30,7 +30,7 @@ def merge_adapter(base_model: Path, adapter_folder: Path, output: Path) -> Path:
     """
     adapter = open_adapter(adapter_folder, base_model=base_model.name)
     dtype: Any = AutoConfig.from_pretrained(base_model).dtype or torch.bfloat16
-    model: Any = AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(base_model, use_safetensors=True, dtype=torch.float32)
     merged = load_adapter(model, adapter).merge_and_unload(safe_merge=True).to(dtype)
     with writing(output, "merged model") as partial:
         merged.save_pretrained(partial)

@@ -21,6 +21,9 @@ def load_base(spec: TrainSpec, longest: int) -> tuple[Any, str]:
     refused = refusal(json.loads((spec.base_model / "config.json").read_text(encoding="utf-8")), longest)
     attention.register()
     model = AutoModelForCausalLM.from_pretrained(
-        spec.base_model, dtype=getattr(torch, spec.dtype), attn_implementation="sdpa" if refused else attention.NAME
+        spec.base_model,
+        use_safetensors=True,
+        dtype=getattr(torch, spec.dtype),
+        attn_implementation="sdpa" if refused else attention.NAME,
     )
     return model, refused or "tree"

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import AutoTokenizer
 from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportPrivateImportUsage]
 
+from flywheel.errors import FlywheelError
 from flywheel.training.collate import Pack, Row
 from flywheel.training.forward import target_log_probabilities
 from flywheel.training.model import load_base
@@ -54,7 +55,7 @@ def plan_sft(spec: TrainSpec, rows: Sequence[SftRow], validation: Sequence[SftRo
 
 
 def train_sft(spec: TrainSpec, folder: Path) -> StageResult:
-    """Train a fresh LoRA adapter on the pinned base, or go on with what a killed run saved below `folder`.
+    """Train a LoRA adapter on the pinned base, fresh or from the weights of `start_adapter`; or go on with what a killed run saved below `folder`.
 
     Plain LoRA on linear layers: anything else (DoRA, added tokens) cannot be served by vLLM.
     """
@@ -66,20 +67,30 @@ def train_sft(spec: TrainSpec, folder: Path) -> StageResult:
         warmup_steps=0.1, dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
     torch.manual_seed(spec.seed)
+    # The adapter stays in float32 (PEFT's default): bfloat16 would round DPO's small steps away.
+    fresh = LoraConfig(
+        r=spec.lora_rank, lora_alpha=spec.lora_alpha, target_modules=spec.target_modules, task_type="CAUSAL_LM"
+    )
     trainer = PackedSFTTrainer(
-        model=model,
+        model=_go_on(model, spec.start_adapter) if spec.start_adapter else model,
         args=config,
         **datasets(plan),
         processing_class=AutoTokenizer.from_pretrained(spec.base_model),
         data_collator=plan.collate,
-        # The adapter stays in float32 (PEFT's default): bfloat16 would round DPO's small steps away.
-        peft_config=LoraConfig(
-            r=spec.lora_rank, lora_alpha=spec.lora_alpha, target_modules=spec.target_modules, task_type="CAUSAL_LM"
-        ),
+        peft_config=None if spec.start_adapter else fresh,
         callbacks=callbacks(spec, plan, "SFT"),
     )
     trainer.train(resume_from_checkpoint=last_whole_save(folder / "saves"))
     return finish(trainer, spec, plan, folder, stage="SFT", sharing=sharing)
+
+
+def _go_on(model: Any, start: Path) -> PeftModel:
+    """The base with an adapter's weights to train on; raises FlywheelError where none of them found its place: PEFT only warns."""
+    found = PeftModel.from_pretrained(model, str(start), is_trainable=True)
+    if not any(bool(value.any()) for name, value in found.named_parameters() if "lora_B" in name):
+        raise FlywheelError("no weight of the adapter to go on from fits this base model", where=str(start),
+                            remedy="training.start: base in workflow.yaml trains a fresh one")  # fmt: skip
+    return found
 
 
 if __name__ == "__main__":

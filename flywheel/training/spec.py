@@ -17,7 +17,7 @@ from flywheel.errors import FlywheelError
 
 # Where files lie may differ from run to run, and what is only measured changes no adapter.
 _NOT_DECISIVE = {
-    "base_model", "output", "sft_rows", "validation_rows", "preference_rows", "regression_rows", "regression_source",
+    "base_model", "output", "sft_rows", "validation_rows", "preference_rows", "regression_rows", "regression_source", "start_adapter",
 }  # fmt: skip
 
 
@@ -28,6 +28,7 @@ class TrainSpec(BaseModel):
         base_model: Hugging Face folder of the base model (safetensors).
         base_model_name: content-addressed name written into the adapter.
         output: folder the finished adapter is moved to, under its content hash.
+        start_adapter, start_adapter_id: folder and id of the adapter whose weights are trained on; None for a fresh one.
         sft_rows: JSON lines `{"prompt_ids", "target_ids"}`.
         validation_rows: the same, never trained on: they say when supervised training stops helping; may be empty.
         preference_rows: JSON lines `{"prompt_ids", "chosen_ids", "rejected_ids"}`; may be empty.
@@ -72,6 +73,8 @@ class TrainSpec(BaseModel):
     regression_rows: Path | None = None
     regression_source: str = "none"
     renames: dict[str, str] = {}
+    start_adapter: Path | None = None
+    start_adapter_id: str | None = None
 
     def sha256(self) -> str:
         """Hash of all that decides the adapter: settings, base and the rows themselves, not where they lie."""
@@ -79,6 +82,11 @@ class TrainSpec(BaseModel):
         for file in (self.sft_rows, self.validation_rows, self.preference_rows):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
+
+    def differing(self, other: "TrainSpec") -> list[str]:
+        """Names of the settings in which two specs differ and that decide the adapter; the rows themselves are not looked at."""
+        names = [name for name in type(self).model_fields if name not in _NOT_DECISIVE]
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
 
 
 class LogEntry(BaseModel):

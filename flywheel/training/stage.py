@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,14 +11,18 @@ import polars as pl
 
 from flywheel.chat.families import Family
 from flywheel.chat.render import Renderer
-from flywheel.errors import FlywheelError
-from flywheel.settings import Settings
+from flywheel.errors import Interrupted
+from flywheel.processes import child_command
+from flywheel.settings import Settings, without_secrets
 from flywheel.training.drift import regression_steps, touched_tools
 from flywheel.training.rows import check_rows
 from flywheel.training.spec import Forgetting, PreferenceRow, SftRow, TrainResult, TrainSpec, read_failure, write_rows
 from flywheel.training.validation import split_validation
 from flywheel.workflows.base_model import BaseModel
-from flywheel.workflows.pack import Training
+from flywheel.workflows.training_settings import Training
+
+# The module that trains: `python -m flywheel.training SPEC`.
+CHILD = "flywheel.training"
 
 
 class Prepared(NamedTuple):
@@ -34,11 +37,25 @@ class Prepared(NamedTuple):
     inherited: dict[str, Any]
 
 
+def nothing_to_learn(accepted: int, rows: int, minimum: int, shown: int | None = None) -> str | None:
+    """Why a week with so many accepted corrections and supervised rows trains nothing, or None.
+
+    Args:
+        minimum: the pack's `learn_when.min_accepted`.
+        shown: demonstrations of week zero, which count there as corrections do; None in every other week.
+    """
+    if (accepted if shown is None else shown) < minimum:
+        new = f"{accepted} accepted corrections" if shown is None else f"week zero has {shown} demonstrations"
+        return f"banked: {new}, learn_when asks for {minimum}; what serves is carried forward"
+    return None if rows else "the supervised dataset is empty: nothing to train on; what serves is carried forward"
+
+
 def prepare(
     sft: pl.DataFrame, preference: pl.DataFrame, *, renderer: Renderer, base: BaseModel, family: Family,
     training: Training, settings: Settings, folder: Path, output: Path, held_out: pl.DataFrame, week: str,
+    start: str | None = None,
 ) -> Prepared:  # fmt: skip
-    """Tokenise the rows and write the spec below `folder`; finished adapters go to `output`.
+    """Tokenise the rows and write the spec below `folder`; finished adapters go to `output`, where `start` lies if one is named.
 
     Raises FlywheelError for rows that this base model cannot train on.
     """
@@ -79,11 +96,12 @@ def prepare(
         regression_rows=(folder / "regression.jsonl").absolute(),
         regression_source=source,
         renames=served_names(base.folder, family),
+        start_adapter=output.absolute() / start if start else None,
+        start_adapter_id=start,
     )
     spec_file = folder / "spec.json"
     spec_file.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
-    child = [sys.executable, "-m", "flywheel.training", str(spec_file)]
-    return Prepared(spec_file, spec, [sys.executable, "-m", "flywheel.processes", "--", *child], inherited)
+    return Prepared(spec_file, spec, child_command(CHILD, str(spec_file)), inherited)
 
 
 def served_names(base: Path, family: Family) -> dict[str, str]:
@@ -106,7 +124,7 @@ def training_rows(
 def child_environment() -> dict[str, str]:
     """Environment of the child: offline, no telemetry, one tokenizer thread, freed memory kept."""
     return {
-        **os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
+        **without_secrets(os.environ), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
         # glibc keeps what a step frees for the next one, instead of having the kernel zero it again: a tenth of a step.
         "MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33),
     }  # fmt: skip
@@ -120,7 +138,7 @@ def read_result(spec_file: Path) -> TrainResult:
     except (OSError, ValueError):
         if failure := read_failure(spec_file):
             raise failure from None
-        raise FlywheelError(
+        raise Interrupted(
             "the training child ended without a result: killed, out of memory, or stopped by an error above",
             where=str(file),
             remedy=f"run it by hand to see why: python -m flywheel.training {spec_file}; then rematerialize checkpoint",
@@ -128,14 +146,17 @@ def read_result(spec_file: Path) -> TrainResult:
 
 
 def checkpoint_row(
-    result: TrainResult, prepared: Prepared, *, base: BaseModel, renderer: Renderer, home: Path
-) -> dict[str, Any]:
-    """CHECKPOINT row without partition columns."""
+    result: TrainResult, prepared: Prepared, *, base: BaseModel, renderer: Renderer, home: Path, tools_sha256: str,
+    elsewhere: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """CHECKPOINT row without partition columns; `elsewhere` says which machine trained it, where that was another."""
     return {
         "adapter_id": result.adapter_id,
         "adapter_path": str(result.adapter_path.relative_to(home.absolute())),
         "base_model_sha256": base.sha256,
         "chat_template_sha256": renderer.template_sha256,
+        "tools_sha256": tools_sha256,
+        "start_adapter_id": prepared.spec.start_adapter_id,
         "spec": prepared.spec.model_dump_json(),
         **result.model_dump(include={
             "sft_rows", "preference_rows", "sft_presentations", "sft_first_loss", "sft_last_loss", "preference_accuracy",
@@ -143,6 +164,7 @@ def checkpoint_row(
         }),
         **forgetting_columns(result.forgetting),
         "log": json.dumps([entry.model_dump() for entry in result.log]),
+        "trained_elsewhere": json.dumps(elsewhere) if elsewhere else None,
     }  # fmt: skip
 
 

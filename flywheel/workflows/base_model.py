@@ -6,8 +6,10 @@ model is whole.
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flywheel.chat.families import FAMILIES
 from flywheel.errors import FlywheelError
@@ -32,21 +34,31 @@ class BaseModel:
 
 def find_base_model(models: Path, name: str) -> BaseModel:
     """The model in the cache; raises FlywheelError naming the command that makes it."""
-    found = sorted(models.glob(f"{name}-*/manifest.json"))
+    found = [model for model in cached_models(models) if model.name == name]
     if len(found) > 1:
         raise FlywheelError(
-            f"there are {len(found)} different base models named {name}: {', '.join(file.parent.name for file in found)}",
+            f"there are {len(found)} different base models named {name}: {', '.join(model.folder.name for model in found)}",
             where=str(models),
             remedy="keep the one that this installation's adapters were trained on and move the others out of the cache",
         )
-    for manifest in found:
-        values = json.loads(manifest.read_text(encoding="utf-8"))
-        return BaseModel(name, manifest.parent.absolute(), values["sha256"], values["source"])
+    if found:
+        return found[0]
     if name not in KNOWN:
         raise FlywheelError(f"there is no base model {name!r}", where="workflow.yaml: base_model",
-                            remedy=f"use one of: {', '.join(KNOWN)}")  # fmt: skip
+                            remedy=f"use one of: {', '.join(KNOWN)}; or bring your own: flywheel model add FOLDER --name {name}")  # fmt: skip
     raise FlywheelError(f"base model {name} is not in the cache", where=str(models),
-                        remedy=f"fetch it once: flywheel model {name}")  # fmt: skip
+                        remedy=f"fetch it once: flywheel model add {name}")  # fmt: skip
+
+
+def cached_models(models: Path) -> list[BaseModel]:
+    """Every whole model in the cache, by folder name: NAME-HASH with a manifest."""
+    found = []
+    for manifest in sorted(models.glob("*/manifest.json")):
+        name, _, digest = manifest.parent.name.rpartition("-")
+        if name and re.fullmatch("[0-9a-f]{12}", digest):
+            values = json.loads(manifest.read_text(encoding="utf-8"))
+            found.append(BaseModel(name, manifest.parent.absolute(), values["sha256"], values["source"]))
+    return found
 
 
 def check_weights(base: BaseModel) -> None:
@@ -55,7 +67,7 @@ def check_weights(base: BaseModel) -> None:
     if found != base.sha256:
         raise FlywheelError(
             f"the weights of base model {base.name} were changed: hash {found[:12]}…, made with {base.sha256[:12]}…",
-            where=str(base.folder), remedy=f"delete that folder and make it again: flywheel model {base.name}",
+            where=str(base.folder), remedy=f"delete that folder and add it again: flywheel model add {base.name if base.name in KNOWN else base.source}",
         )  # fmt: skip
 
 
@@ -69,7 +81,7 @@ def weights_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def write_manifest(folder: Path, *, sha256: str, source: str) -> None:
-    """Declare a model whole; the last thing its maker does."""
-    text = json.dumps({"sha256": sha256, "source": source}, indent=2)
+def write_manifest(folder: Path, *, sha256: str, source: str, **more: Any) -> None:
+    """Declare a model whole; the last thing its maker does. `more` is what else is known: family, architecture, licence."""
+    text = json.dumps({"sha256": sha256, "source": source, **more}, indent=2)
     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")

@@ -12,7 +12,10 @@ class Environment(Protocol):
     """One world an agent acts in: a database and the tools that read and write it."""
 
     def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """Run one tool; the tool message's content (canonical JSON). Mistakes of a model come back as {"error": code}."""
+        """Run one tool; the tool message's content (canonical JSON). Mistakes of a model come back as {"error": code}.
+
+        What it raises instead reaches the agent as the error TOOL_FAILED: no arguments that a model thinks of end a run.
+        """
         ...
 
     def state(self) -> dict[str, Any]:
@@ -29,16 +32,24 @@ class EnvironmentModule(Protocol):
 
 
 def run_calls(environment: Environment, message: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tool messages that answer an assistant message's calls; unparsable arguments come back as a tool error."""
+    """The tool messages that answer an assistant message's calls; unparsable arguments and a tool that raises come back as tool errors."""
     answers: list[dict[str, Any]] = []
     for call in message.get("tool_calls") or []:
         arguments, problem = parse_arguments(call["function"]["arguments"])
         if arguments is None:
             content = canonical_json({"error": "INVALID_ARGUMENTS", "message": problem})
         else:
-            content = environment.call(call["function"]["name"], arguments)
+            content = _called(environment, call["function"]["name"], arguments)
         answers.append({"role": "tool", "tool_call_id": call["id"], "content": content})
     return answers
+
+
+def _called(environment: Environment, name: str, arguments: dict[str, Any]) -> str:
+    """What a simulator raises is what a server's 500 would be: the agent sees it, the transcript keeps it, the other cases go on."""
+    try:
+        return environment.call(name, arguments)
+    except Exception as error:
+        return canonical_json({"error": "TOOL_FAILED", "message": f"{type(error).__name__}: {error}"})
 
 
 def load_environment(file: Path) -> EnvironmentModule:

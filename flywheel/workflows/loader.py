@@ -12,8 +12,10 @@ from flywheel.errors import FlywheelError
 from flywheel.toolcalls.arguments import sha256_of
 from flywheel.toolcalls.schema_check import schema_problem
 from flywheel.workflows.pack import Pack, WorkflowSettings
+from flywheel.workflows.responses import load_responses
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
+TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BUILT_IN = Path(__file__).parent.parent / "demo" / "support_desk"
 
 
@@ -21,6 +23,11 @@ def known_workflows(folder: Path) -> list[str]:
     """Names of the packs under `folder`, sorted, and the shipped `support_desk`, which is always there to be tried."""
     present = [path.name for path in folder.glob("*") if (path / "workflow.yaml").is_file()] if folder.is_dir() else []
     return sorted({name for name in present if _IDENTIFIER.fullmatch(name)} | {_BUILT_IN.name})
+
+
+def installed_workflows(folder: Path) -> list[str]:
+    """Names of the packs that lie under `folder`, sorted: those whose weeks can be turned."""
+    return [name for name in known_workflows(folder) if (folder / name / "workflow.yaml").is_file()]
 
 
 def checked_name(name: str) -> str:
@@ -49,15 +56,20 @@ def find_pack(workflows: Path, name: str) -> Pack:
 def load_pack(folder: Path) -> Pack:
     """Read and check one pack folder; raises FlywheelError naming file, line and remedy for the first thing wrong."""
     name = checked_name(folder.name)
-    tools = _load_tools(folder / "tools.json")
+    tools = load_tools(folder / "tools.json")
+    settings = _load_settings(folder / "workflow.yaml")
+    if settings.traces.routes and all(route.workflow != name for route in settings.traces.routes):
+        raise FlywheelError(f"no route leads to {name}: every run would go elsewhere", where=str(folder / "workflow.yaml"),
+                            remedy=f"name {name} as the workflow of one of traces.routes, or remove them")  # fmt: skip
     return Pack(
         name=name,
         folder=folder,
-        settings=_load_settings(folder / "workflow.yaml"),
+        settings=settings,
         tools=tools,
         tools_sha256=sha256_of([tool["function"] for tool in tools]),
         system=_read(folder / "system.md", "write the system prompt there, as production sends it"),
         guidelines=_read(folder / "guidelines.md", "write there what the experts follow when they correct"),
+        responses=load_responses(folder, settings.responses, tools),
     )
 
 
@@ -94,7 +106,8 @@ def _line_of_key(text: str, key: str) -> int:
     return next((number for number, line in enumerate(lines, 1) if line.strip().startswith(f"{key}:")), 1)
 
 
-def _load_tools(file: Path) -> list[dict[str, Any]]:
+def load_tools(file: Path) -> list[dict[str, Any]]:
+    """The tools of one file; raises FlywheelError naming file, line and remedy for the first thing wrong."""
     text = _read(file, "list the agent's tools there as OpenAI functions")
     try:
         tools = json.loads(text)
@@ -114,7 +127,7 @@ def _load_tools(file: Path) -> list[dict[str, Any]]:
 def _check_tool(tool: Any, number: int, seen: set[str], file: Path, text: str) -> None:
     function = tool.get("function") if isinstance(tool, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(function, dict) or not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+    if not isinstance(function, dict) or not isinstance(name, str) or not TOOL_NAME.fullmatch(name):
         remedy = "give it a function.name of letters, digits, _ . -"
         raise FlywheelError(f"tool {number} has no usable name", where=str(file), remedy=remedy)
     line = next((n for n, content in enumerate(text.splitlines(), 1) if f'"{name}"' in content), 1)
@@ -122,6 +135,10 @@ def _check_tool(tool: Any, number: int, seen: set[str], file: Path, text: str) -
     if name in seen:
         raise FlywheelError(f"tool {name!r} is listed twice", where=where, remedy="rename or remove one")
     seen.add(name)
+    texts = tool.get("x-error-results", [""])
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise FlywheelError(f"tool {name!r}: x-error-results is no list of texts", where=where,
+                            remedy='write ["no such booking", ...]: texts of results that mean it failed')  # fmt: skip
     problem = schema_problem(function.get("parameters"))
     if problem:
         raise FlywheelError(f"tool {name!r}: {problem}", where=where, remedy="correct function.parameters")

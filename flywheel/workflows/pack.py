@@ -1,37 +1,50 @@
 """A workflow pack in memory: settings, tools, prompt and guidelines of one agent."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flywheel.chat.families import FAMILIES, FamilyName
+from flywheel.toolcalls.arguments import sha256_of
+from flywheel.toolcalls.structured_answers import ResponseSchema
+from flywheel.workflows.alert_settings import Alerts
+from flywheel.workflows.budget_settings import Budget
 from flywheel.workflows.environment import Environment, load_environment
+from flywheel.workflows.evaluation_settings import Decoding, Evaluation
+from flywheel.workflows.hook import Hook
+from flywheel.workflows.learn_settings import LearnWhen, WeekZero
+from flywheel.workflows.privacy_settings import Egress, Privacy
+from flywheel.workflows.responses import Response
+from flywheel.workflows.retention_settings import Retention
+from flywheel.workflows.route import Route
+from flywheel.workflows.serving_settings import Attach
+from flywheel.workflows.skill_settings import Skills
+from flywheel.workflows.training_settings import Training
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Decoding(_Strict):
-    """How production chooses tokens; the gate judges under the same mode."""
-
-    mode: Literal["greedy_auto"] = "greedy_auto"
-    max_tokens: int = Field(default=96, ge=1, le=4096)
-
-
 class Gate(_Strict):
-    """Margins and floors of the promotion gate.
+    """Margins and limits of the promotion gate, see docs/gate.md.
 
-    `margin` is the non-inferiority margin (0 to 1) and is fixed when the benchmark freezes; `floors` are absolute;
-    `max_forgetting_nats` is how much worse than the base model a candidate may become on the frozen general texts, and on tools
-    nobody corrected, in nats a token; None: measured and shown, not judged.
+    `margin` is the non-inferiority margin (0 to 1); None: what the benchmark's cases resolve when two equally good models differ
+    on a share `discordance` of them, or on more if the A/A run shows it. `floors` and `ceilings` are absolute limits of the
+    candidate's metrics (schema_valid_rate, step_seconds_p95, cost_per_1000_steps, ...); `max_forgetting_nats` is how much worse than
+    the base model a candidate may become on the frozen general texts, and on tools nobody corrected, in nats a token; None:
+    measured and shown, not judged. `looks` is after how many verdicts the benchmark's core is to be refreshed.
     """
 
-    margin: float = Field(default=0.08, gt=0, lt=1)
+    margin: float | None = Field(default=None, gt=0, lt=1)
+    discordance: float = Field(default=0.2, gt=0, le=1)
     floors: dict[str, float] = {"schema_valid_rate": 0.9}
+    ceilings: dict[str, float] = {}
     max_forgetting_nats: float | None = Field(default=None, gt=0)
+    looks: int = Field(default=12, ge=1)
 
 
 class Batch(_Strict):
@@ -65,38 +78,6 @@ class Quality(_Strict):
     agreement_floors: dict[Literal["step", "kind", "tool", "arguments"], float] = {}
     audit_defective_share: float = Field(default=0.1, gt=0, lt=1)
     audit_confidence: float = Field(default=0.9, gt=0, lt=1)
-
-
-class LearnWhen(_Strict):
-    """When a week trains: at least so many newly accepted corrections, else it is banked."""
-
-    min_accepted: int = Field(default=8, ge=1)
-
-
-class Training(_Strict):
-    """Hyper-parameters of the weekly adapter; see `flywheel.training.spec` for what each does.
-
-    What is None comes from the model family's profile (`flywheel.chat.families`).
-    """
-
-    lora_rank: int | None = Field(default=None, ge=1, le=64)
-    lora_alpha: int | None = Field(default=None, ge=1)
-    gradient_checkpointing: bool | None = None
-    sft_learning_rate: float | None = Field(default=None, gt=0)
-    dpo_learning_rate: float | None = Field(default=None, gt=0)
-    sft_presentations: int = Field(default=480, ge=1)
-    sft_max_epochs: int = Field(default=3, ge=1)
-    rows_per_step: int = Field(default=16, ge=1)
-    max_pack_tokens: int = Field(default=4096, ge=16)
-    validation_share: float = Field(default=0.05, ge=0, le=0.5)
-    steps_between_saves: int = Field(default=10, ge=1)
-    patience: int = Field(default=3, ge=1)
-    dpo_pairs: int = Field(default=32, ge=0)
-    dpo_pairs_per_step: int = Field(default=8, ge=1)
-    chosen_fall: float = Field(default=0.0, ge=0)
-    dpo_beta: float = Field(default=0.1, gt=0)
-    max_prompt_tokens: int = Field(default=2048, ge=16)
-    seed: int = 0
 
 
 class Caps(_Strict):
@@ -143,38 +124,6 @@ class Datasets(_Strict):
     examples_per_branch: int = Field(default=3, ge=1)
 
 
-class Evaluation(_Strict):
-    """How the benchmark is run."""
-
-    concurrency: int = Field(default=16, ge=1)
-    repeat_cases: int = Field(default=60, ge=0)
-
-
-class Privacy(_Strict):
-    """What is taken out of traces before they are stored; fields are declared in tools.json (`x-pii`).
-
-    `detector` is `module:function` from a list of texts to a list of [(kind, value)], the place for Presidio or a model.
-    """
-
-    redact: tuple[Literal["secret", "email", "iban", "card", "national_id", "phone"], ...] = (
-        "secret", "email", "iban", "card", "national_id", "phone",
-    )  # fmt: skip
-    detector: str | None = None
-
-
-class Egress(_Strict):
-    """A host outside this machine that may be sent something: what for, and which personal data is looked for before each send.
-
-    A request in which one of `redact` is found is not sent, and counted.
-    """
-
-    host: str = Field(pattern=r"^[a-z0-9.-]+$")
-    purpose: Literal["teacher"]
-    redact: tuple[Literal["secret", "email", "iban", "card", "national_id", "phone"], ...] = (
-        "secret", "email", "iban", "card", "national_id", "phone",
-    )  # fmt: skip
-
-
 class Scaffold(_Strict):
     """Calls that the harness around the model makes by itself; they are never the model's fault.
 
@@ -189,7 +138,9 @@ class Scaffold(_Strict):
 class Traces(_Strict):
     """Where production's logs come from and how they are read.
 
-    `inbox` is a folder or an fsspec URL instead of the installation's own; `format` an adapter instead of sniffing.
+    `inbox` is a folder or an fsspec URL instead of the installation's own; `format` an adapter instead of sniffing; of `routes` the first
+    that holds says whose a run is, and a run that none knows is quarantined as `unrouted`. Without routes every run is this workflow's.
+    `workers` read at once (FLYWHEEL_EXECUTOR says where); the table is laid out in `shards`, in which they find failures side by side.
     """
 
     inbox: str | None = None
@@ -198,13 +149,15 @@ class Traces(_Strict):
     ) = None
     shards: int = Field(default=1, ge=1, le=256)
     workers: int = Field(default=1, ge=1, le=64)
+    routes: list[Route] = []
 
 
 class WorkflowSettings(_Strict):
     """`workflow.yaml`: who owns the workflow and how its week turns.
 
-    `rates` are costs an hour in one currency: expert_hour, and where they differ annotator_hour, reviewer_hour, adjudicator_hour,
-    auditor_hour; accelerator_hour for training.
+    `rates` are costs an hour in one currency: accelerator_hour, expert_hour, and annotator_hour to auditor_hour where they differ.
+    `trainer` and `serving` say whether this machine trains and serves: where it does not, learn stops there and says so; `attach` is a
+    server that runs already (docs/elsewhere.md).
     """
 
     owner: str
@@ -213,22 +166,41 @@ class WorkflowSettings(_Strict):
     model_family: FamilyName = "chatml_hermes"
     qa_mode: Literal["three", "two"] = "three"
     release: Literal["approval", "automatic"] = "approval"
+    on_promote: Hook | None = None
+    on_rollback: Hook | None = None
     max_model_len: int = Field(default=2048, ge=128)
     traces: Traces = Traces()
     privacy: Privacy = Privacy()
     egress: list[Egress] = []
+    alerts: Alerts = Alerts()
     scaffold: Scaffold = Scaffold()
     decoding: Decoding = Decoding()
     gate: Gate = Gate()
     batch: Batch = Batch()
     quality: Quality = Quality()
     rates: dict[str, float] = {}
+    budget: Budget = Budget()
     learn_when: LearnWhen = LearnWhen()
+    week_zero: WeekZero = WeekZero()
+    trainer: Literal["here", "elsewhere"] = "here"
+    serving: Literal["here", "attach", "elsewhere"] = "here"
+    attach: Attach | None = None
     training: Training = Training()
     datasets: Datasets = Datasets()
     evaluation: Evaluation = Evaluation()
+    retention: Retention = Retention()
+    responses: list[Response] = []
+    skills: Skills = Skills()
     # What makes a production step good without a person: the source's reward, or its gold actions. None by default.
     verifiers: list[Literal["reward", "gold_actions"]] = []
+
+    @model_validator(mode="after")
+    def _attached_to_something(self) -> "WorkflowSettings":
+        if (self.serving == "attach") != (self.attach is not None):
+            raise ValueError(
+                "serving: attach and attach: {url: http://127.0.0.1:8000/v1} go together (docs/elsewhere.md)"
+            )
+        return self
 
     @property
     def lora_rank(self) -> int:
@@ -248,6 +220,7 @@ class Pack:
         tools_sha256: hash of what the model sees of them.
         system: the system prompt, byte for byte.
         guidelines: what the experts follow.
+        responses: schemas of structured answers, in the order in which they are asked whether they apply.
     """
 
     name: str
@@ -257,10 +230,27 @@ class Pack:
     tools_sha256: str
     system: str
     guidelines: str
+    responses: tuple[ResponseSchema, ...] = ()
+
+    @property
+    def contract_sha256(self) -> str:
+        """Hash of what answers are held against: the tools and, where there are any, the response schemas."""
+        if not self.responses:
+            return self.tools_sha256
+        return sha256_of([self.tools_sha256, *([one.name, one.schema] for one in self.responses)])
+
+    def response(self, name: str) -> ResponseSchema | None:
+        """The response schema of that name; None where the pack declares none."""
+        return next((one for one in self.responses if one.name == name), None)
 
     def environment(self, seed: int, overrides: dict[str, Any] | None = None) -> Environment:
         """A fresh world of the pack's simulator."""
         return load_environment(self.folder / "environment.py").make_environment(seed, overrides)
+
+    def environment_sha256(self) -> str | None:
+        """Hash of the simulator's file; None where the pack ships none."""
+        file = self.folder / "environment.py"
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
     def has_environment(self) -> bool:
         """Whether the pack ships a simulator."""

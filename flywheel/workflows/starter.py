@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flywheel.errors import FlywheelError
+from flywheel.workflows.guesses import Guess, write_guesses
 
 _READING = re.compile(
     r"^(?:get|list|search|find|read|lookup|look_up|fetch|query|check|view|show|describe|count|calculate|compute|think|validate|verify|preview)(?:_|$)|^(?:\w+_)?(?:search|lookup|details|status|info)$"
@@ -44,13 +46,17 @@ _EXAMPLE_TOOL = [{
 }]  # fmt: skip
 
 
+def reads_by_name(name: str) -> bool:
+    """Whether a tool's name is that of one that only reads, as get_order or flight_search."""
+    return _READING.search(name.lower()) is not None
+
+
 def with_access(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The tools, each saying whether it writes; where a tool does not say, its name decides, and a person should check it."""
     return [
         {
             **tool,
-            "x-access": tool.get("x-access")
-            or ("read_only" if _READING.search(tool["function"]["name"].lower()) else "write"),
+            "x-access": tool.get("x-access") or ("read_only" if reads_by_name(tool["function"]["name"]) else "write"),
         }
         for tool in tools
     ]
@@ -65,22 +71,39 @@ def make_pack(folder: Path, *, tools_file: Path | None, system_file: Path | None
 
     Raises FlywheelError when the pack is there already or a file cannot be read.
     """
+    refuse_existing(folder)
+    tools = with_access(read_tools(tools_file)) if tools_file else _EXAMPLE_TOOL
+    write_pack(
+        folder, tools=tools, system=read_text(system_file) if system_file else "You are an assistant with tools.\n"
+    )
+    return tools
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise FlywheelError when a pack is there already."""
     if (folder / "workflow.yaml").is_file():
         raise FlywheelError(
             f"workflow {folder.name} is there already", where=str(folder), remedy="edit it, or choose another name"
         )
-    tools = with_access(_read_tools(tools_file)) if tools_file else _EXAMPLE_TOOL
-    system = _read(system_file) if system_file else "You are an assistant with tools.\n"
+
+
+def write_pack(
+    folder: Path, *, tools: list[dict[str, Any]], system: str, guesses: Sequence[Guess] = (), more: str = ""
+) -> None:
+    """Write a pack's files; `more` is YAML that follows the settings every pack starts with."""
     (folder / "benchmark").mkdir(parents=True, exist_ok=True)
     (folder / "tools.json").write_text(json.dumps(tools, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "system.md").write_text(system, encoding="utf-8")
     (folder / "guidelines.md").write_text(_GUIDELINES, encoding="utf-8")
+    if guesses:
+        write_guesses(folder, list(guesses))
     # Last: a pack without this file is no pack yet.
-    (folder / "workflow.yaml").write_text(_WORKFLOW.format(name=folder.name.replace("_", "-")), encoding="utf-8")
-    return tools
+    settings = _WORKFLOW.format(name=folder.name.replace("_", "-")) + more
+    (folder / "workflow.yaml").write_text(settings, encoding="utf-8")
 
 
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """A UTF-8 text file; raises FlywheelError when it cannot be read."""
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -89,9 +112,10 @@ def _read(file: Path) -> str:
         ) from None
 
 
-def _read_tools(file: Path) -> list[dict[str, Any]]:
+def read_tools(file: Path) -> list[dict[str, Any]]:
+    """The agent's tools from a file of OpenAI functions; raises FlywheelError for anything else."""
     try:
-        tools = json.loads(_read(file))
+        tools = json.loads(read_text(file))
     except json.JSONDecodeError as error:
         raise FlywheelError(
             f"not valid JSON: {error.msg}", where=f"{file}:{error.lineno}", remedy="mend that line"

@@ -11,6 +11,7 @@ from flywheel.benchmark.leaks import LeakCandidate, find_leaks, read_registry
 from flywheel.benchmark.promote import Wanted, case_of_trace, write_case
 from flywheel.errors import FlywheelError
 from flywheel.lake import TABLES, Lake
+from flywheel.toolcalls.structured_answers import ResponseSchema
 from flywheel.workflows.pack import Pack
 
 WEEK = "2026-01-05"
@@ -48,6 +49,27 @@ def test_a_failed_run_with_a_correction_becomes_a_case_by_itself(desk: Lake):
     assert case.expectation.model_dump()["calls"] == [{"name": "get_order", "arguments": {"order_id": {"exact": "A7"}}}]
     assert case.messages == [{"role": "user", "content": SAID}] and case.category == "tool_calling"
     assert case.origin and case.origin.conversations == ["k0", "k1"], "its near-duplicate group"
+
+
+def test_a_structured_correction_is_expected_field_by_field(desk: Lake):
+    response = ResponseSchema("ticket", {"type": "object", "properties": {"topic": {"type": "string"}}})
+    run = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": SAID},
+        {"role": "assistant", "content": '{"topic": "lost parcel"}'},
+    ]
+    rows = [
+        row("corrected_traces", correction_id="c0", trace_id="t0", first_bad_message_index=2, messages=json.dumps(run))
+    ]
+    desk.replace_partition("corrected_traces", rows, workflow="desk", week=WEEK)
+    case = case_of_trace(desk, "desk", "t0", Wanted(), responses=[response])
+    assert case.expectation.model_dump() == {
+        "kind": "answer",
+        "response": "ticket",
+        "fields": {"topic": {"exact": "lost parcel"}},
+    }
+    with pytest.raises(FlywheelError, match="a reply in words"):
+        case_of_trace(desk, "desk", "t0", Wanted())
 
 
 def test_what_it_bars_and_what_it_does_not(desk: Lake):

@@ -55,7 +55,12 @@ MISTAKES = [
     (["run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "production_failures"], "--stage collect"),
     (["run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "learn"], "correction_batch was never written"),
     (["ingest", "nowhere.jsonl"], "no such file"),
-    (["model", "gpt-9"], "use one of"),
+    (["model", "add", "gpt-9"], "use one of"),
+    (["init", "mine", "--from", "docs"], "no log file is there"),
+    (["init", "mine", "--from", "nowhere"], "no such file or folder"),
+    (["init", "airline", "--from", "nowhere"], "is there already"),
+    (["pack", "confirm", "airline"], "no guess is named"),
+    (["pack", "confirm", "airline", "x"], "no open guess is called x"),
 ]  # fmt: skip
 # One interpreter for all of them: what each costs is loading Dagster.
 _ALL = """
@@ -83,6 +88,19 @@ def test_each_mistake_gets_an_error_that_names_the_remedy(home: Path):
 
 
 @pytest.mark.slow
+def test_from_the_airlines_logs_to_the_failure_report_in_three_commands(home: Path):
+    logs = ROOT.parent / "shared" / "data" / "tau-airline" / "trajectories.json"
+    if not logs.is_file():
+        pytest.skip("the real runs (../shared/data) are not here")
+    said = flywheel("init", "airline", "--from", str(logs), home=home)
+    assert "200 runs" in said and "14 tools" in said and "--week 2026-01-05 --stage collect" in said
+    flywheel("run", "--workflow", "airline", "--week", "2026-01-05", "--stage", "collect", home=home)
+    assert "122" in flywheel("report", "--workflow", "airline", "--week", "2026-01-05", home=home)
+    assert (home / "reports" / "airline" / "2026-01-05.html").is_file()
+    assert "cancel_reservation.x-forbidden-without" in flywheel("pack", "check", "airline", home=home, code=1)
+
+
+@pytest.mark.slow
 def test_without_a_benchmark_collect_runs_and_learn_is_refused(home: Path):
     flywheel("init", "airline", home=home)
     for file in (home / "workflows" / "airline" / "benchmark").glob("refusal*"):
@@ -92,7 +110,7 @@ def test_without_a_benchmark_collect_runs_and_learn_is_refused(home: Path):
     flywheel("run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "collect", home=home)
     _close(home)
     said = flywheel("run", "--week", "2026-01-05", "--workflow", "airline", "--stage", "learn", home=home, code=2)
-    assert "no refusal cases" in said and "write benchmark/refusal.jsonl" in said
+    assert "no refusal cases" in said and "flywheel benchmark new refusal" in said
 
 
 def _close(home: Path) -> None:

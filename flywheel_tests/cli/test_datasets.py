@@ -1,5 +1,6 @@
 """The commands around a dataset, as a person types them: what they print, and what they say when there is nothing yet."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,35 @@ def test_cover_and_export_say_what_is_there(home: Path):
     pair = row("preference_dataset", row_id="y", chosen=target, rejected=target, **common)
     lake.replace_partition("preference_dataset", [pair], workflow="door", week=WEEK)
     assert "collect 3 more runs in which open_door is the right call (has 0)" in typed("cover")
+    step = '{"role": "assistant", "tool_calls": [{"function": {"name": "close_door", "arguments": "{}"}}]}'
+    case = next(
+        one
+        for one in load_cases(DOOR / "benchmark", load_pack(DOOR).tools)
+        if one.expectation.kind == "call" and one.expectation.calls[0].name == "open_door"
+    )
+    seen = row(
+        "eval_results",
+        case_id=case.id,
+        arm="candidate",
+        epoch=0,
+        adapter_id="a1",
+        transcript=f"[{json.dumps(case.messages)[1:-1]}, {step}]",
+    )
+    lake.replace_partition(
+        "benchmark", [row("benchmark", **{**frozen_row(case, "t"), "retired": False})], workflow="door"
+    )
+    lake.replace_partition("eval_results", [seen], workflow="door", week=WEEK)
+    told = typed("cover", "--draft", "1")
+    assert (
+        "open_door, and close_door instead: 1 times in 1 cases" in told and "flywheel demonstration take door" in told
+    )
+    drafts = sorted((home / "workflows" / "door" / "demonstrations" / "drafts").glob("*.yaml"))
+    assert [file.stem for file in drafts] == ["close_door-not-open_door", "open_door-not-close_door"]
+    assert not any(str(message["content"]) in file.read_text() for file in drafts for message in case.messages)
+    taken = CliRunner().invoke(app, ["demonstration", "take", "door"], catch_exceptions=False)
+    assert "2 drafts are not ready" in taken.output
+    with pytest.raises(FlywheelError, match="no arm 'best'"):
+        typed("cover", "--arm", "best")
     assert "openai.jsonl: 1 rows" in typed("dataset", "export", "--week", WEEK, "--to", str(home / "out"))
     assert "Doors only." in (home / "out" / "trl_sft.jsonl").read_text()
 

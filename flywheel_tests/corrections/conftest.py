@@ -1,10 +1,6 @@
 """The store's tests run on SQLite, and as slow tests on a real PostgreSQL server from Debian's package."""
 
-import getpass
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from flywheel.corrections.events import EventStore
+from flywheel_tests.postgres_server import postgres_server, postgres_tools
 
 
 def _absent(why: str) -> None:
@@ -24,31 +21,10 @@ def _absent(why: str) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """URL of a server of its own, on a unix socket in a temporary folder, without the database's name."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
+    if postgres_tools() is None:
         _absent("PostgreSQL is not installed: apt-get install postgresql")
-    tools, root = found[-1].parent, getpass.getuser() == "root"
-    as_user = ["runuser", "-u", "postgres", "--"] if root else []
-    folder = Path(tempfile.mkdtemp(prefix="fw-pg-"))  # short: a socket's path has 107 characters at most
-    if root:
-        shutil.chown(folder, "postgres", "postgres")
-
-    def run(tool: str, *arguments: str) -> None:
-        command = [*as_user, str(tools / tool), *arguments]
-        done = subprocess.run(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        assert done.returncode == 0, f"{tool}: {done.stdout[-1500:]}"
-
-    data = folder / "data"
-    run("initdb", "-D", str(data), "-A", "trust", "-U", "flywheel", "--no-sync")
-    options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c shared_buffers=16MB"
-    run("pg_ctl", "start", "-w", "-D", str(data), "-l", str(folder / "log"), "-o", options)
-    try:
+    with postgres_server("flywheel") as folder:
         yield f"postgresql+psycopg2://flywheel@/{{}}?host={folder}"
-    finally:
-        run("pg_ctl", "stop", "-m", "immediate", "-D", str(data))
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])

@@ -1,6 +1,7 @@
 """A conflict from the datasets to an adjudicator and back: store and build together, without a browser, each step twice."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,10 +9,10 @@ import polars as pl
 import pytest
 
 from flywheel.chat import Renderer
-from flywheel.corrections.closing import close_now, conflicts_handed_out, own_states
-from flywheel.corrections.conflicts import Conflict, conflicts_of, decision_rows
+from flywheel.corrections.closing import close_now, own_states
+from flywheel.corrections.conflicts import Conflict, conflicts_handed_out, conflicts_of, decision_rows
 from flywheel.corrections.events import EventStore
-from flywheel.corrections.lots import lot_of
+from flywheel.corrections.lots import Lot, lot_of, settle_lot
 from flywheel.corrections.released import corrected_rows
 from flywheel.corrections.states import Event
 from flywheel.datasets.build import Build, build
@@ -24,6 +25,7 @@ from flywheel_tests.corrections.stores import CLEAN, play
 from flywheel_tests.datasets.samples import WEEKS, called, correction, put, said, workshop
 
 FIRST, SECOND, THIRD, FOURTH = WEEKS[:4]
+UPHELD = (("start_adjudication", "joy"), ("uphold", "joy", {"note": "guideline 2", "chosen": 1}))
 
 
 class House:
@@ -43,7 +45,8 @@ class House:
         return made
 
     def conflicts(self, week: str, **changes: Any) -> list[Conflict]:
-        done = conflicts_handed_out(self.store, self.pack.name, before_week=week)
+        quality = self.pack.settings.quality
+        done = conflicts_handed_out(self.store, self.pack.name, before_week=week, quality=quality)
         return conflicts_of(self.lake, self.pack.name, **{"before": week, "handed_out": done, "most": 9, **changes})[0]
 
     def hand_out(self, week: str) -> str:
@@ -56,12 +59,25 @@ class House:
             conflicts={conflict.row["item_id"]: conflict.payload for conflict in conflicts},
         )  # fmt: skip
 
-    def release(self, week: str) -> list[dict[str, Any]]:
+    def audit(self, week: str, *, verdict: str) -> Lot:
+        """Close the week's lot or batch, as far as it goes now, and audit what was drawn; returns the lot as it was closed."""
+        batch = self.store.batch_of(week, self.pack.name)
+        assert batch
+        close_now(self.store, self.pack, batch, by="lea")
+        lot = lot_of(self.store, batch.name)
+        for item_id in lot.waiting:
+            self.store.append(
+                batch.name,
+                Event(
+                    item_id, "audit", "zoe", {"verdict": verdict, "defect": "major" if verdict == "failed" else None}
+                ),
+            )
+        return lot
+
+    def release(self, week: str, *, verdict: str = "passed") -> list[dict[str, Any]]:
         """Audit and close the week's batch, and write what the stage writes of it; returns the decisions."""
         while not (batch := self.store.batch_of(week, self.pack.name)).closed:  # type: ignore[union-attr]
-            close_now(self.store, self.pack, batch, by="lea")  # type: ignore[arg-type]
-            for item_id in lot_of(self.store, batch.name).waiting:  # type: ignore[union-attr]
-                self.store.append(batch.name, Event(item_id, "audit", "zoe", {"verdict": "passed"}))  # type: ignore[union-attr]
+            self.audit(week, verdict=verdict)
         items = self.lake.read_partition("correction_batch", workflow=self.pack.name, week=week)
         rows = corrected_rows(self.store, batch, items)
         decided = decision_rows(own_states(self.store, batch), rows)
@@ -184,6 +200,46 @@ def test_a_dropped_conflict_does_not_come_again_and_a_new_answer_makes_a_new_one
     house.build(FOURTH)
     (again,) = house.conflicts(WEEKS[4])
     assert again.row["item_id"] != item_id and len(again.payload["answers"]) == 3
+
+
+def test_what_the_auditor_refused_comes_again(house: House):
+    batch = house.hand_out(THIRD)
+    (item_id,) = house.store.states(batch)
+    play(house.store, batch, item_id, *UPHELD)
+    (decision,) = house.release(THIRD, verdict="failed")
+    assert decision["decision"] == "open" and decision["correction_id"] is None
+    assert house.build(THIRD).sft == []
+    (again,) = house.conflicts(FOURTH)
+    assert again.row["item_id"] == item_id
+    later = house.hand_out(FOURTH)
+    assert house.store.state(item_id, later).status == "disputed" and not house.conflicts(WEEKS[4])
+
+
+def test_conflicts_of_a_refused_lot_come_again_whatever_was_decided(house: House):
+    for number in (4, 5, 6):
+        for week, answer, name in ((FIRST, "yes", "ann"), (SECOND, "no", "bea")):
+            old = house.lake.read_partition("corrected_traces", workflow=house.pack.name, week=week)
+            one = correction(house.pack, f"what about A{number}", said(answer), annotator=name)
+            put(house.shop, week, *old.drop("week", "workflow").to_dicts(), one)
+    house.build(SECOND)
+    quality = house.pack.settings.quality.model_copy(update={"audit_defective_share": 0.8, "audit_confidence": 0.5})
+    house.pack = replace(house.pack, settings=house.pack.settings.model_copy(update={"quality": quality}))
+    batch = house.hand_out(THIRD)
+    items = sorted(house.store.states(batch))
+    assert len(items) == 4
+    play(house.store, batch, items[0], ("start_adjudication", "joy"), ("drop", "joy", {"note": "nobody can know"}))
+    for item_id in items[1:]:
+        play(house.store, batch, item_id, *UPHELD)
+    lot = house.audit(THIRD, verdict="failed")
+    assert settle_lot(house.store, batch).status == "sent_back"
+    for item_id in set(lot.items) - set(lot.drawn):
+        play(house.store, batch, item_id, ("start_review", "rob"), ("accept", "rob"))
+    house.audit(THIRD, verdict="failed")
+    house.audit(THIRD, verdict="failed")
+    assert house.store.batch_of(THIRD, house.pack.name).closed and lot_of(house.store, batch).status == "refused"  # type: ignore[union-attr]
+    kept = [key for key, state in house.store.states(batch).items() if state.status == "accepted"]
+    assert len(kept) == 1, "an answer that nobody audited stands accepted in a lot that trains nothing"
+    assert sorted(conflict.row["item_id"] for conflict in house.conflicts(FOURTH)) == items
 
 
 def test_an_answer_that_came_after_the_decision_is_a_new_conflict(house: House):

@@ -192,6 +192,8 @@ def test_one_store_serves_several_workflows(store: EventStore, location: Path | 
         if isinstance(location, str)
         else Settings(home=tmp_path)
     )  # type: ignore[call-arg]
+    (tmp_path / "qa").mkdir(exist_ok=True)
+    (tmp_path / "qa" / "desk.workbench.sqlite").write_text("grades, and no store of events")
     assert {batch.workflow for one in every_store(settings) for batch in one.batches()} == {"desk", "shop"}
     assert [batch.workflow for batch in open_store(settings, "desk").batches()][:1] == ["desk"]
 

@@ -1,5 +1,6 @@
 """Whatever comes in, every candidate is either kept or left out with a reason, once; what is lost to length is named."""
 
+import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,7 +9,7 @@ from flywheel.chat import Renderer
 from flywheel.datasets.account import lost_to_length
 from flywheel.datasets.build import build
 from flywheel.datasets.mix import select
-from flywheel.lake import Lake
+from flywheel.lake import TABLES, Lake
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.workflows.pack import Caps, Datasets, Pack
 from flywheel_tests.datasets.samples import WEEKS, correction, put, said, workshop
@@ -26,6 +27,14 @@ SETTINGS = st.builds(
 )  # fmt: skip
 
 
+def frame(rows: list[dict]) -> pl.DataFrame:
+    """Candidates as `select` wants them."""
+    kinds = TABLES["training_steps"].polars_schema() | {"near_duplicate_group": pl.String}
+    names = ("week", "source", "row_id", "source_id", "message_index", "context_id", "answer_id", "shape_id", "near_duplicate_group",
+             "template_id", "kept_out", "detail", "remedy", "tool", "failure_cluster", "principal_ref", "tenant_id")  # fmt: skip
+    return pl.DataFrame(rows, schema={name: kinds[name] for name in names})
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.lists(CANDIDATE, max_size=25), SETTINGS, st.sets(st.sampled_from("abcdefghijkl"), max_size=3), st.randoms())
 def test_read_is_kept_plus_left_out_whatever_comes_in(rows: list[dict], rules: Datasets, leaking: set[str], shuffled):
@@ -36,11 +45,11 @@ def test_read_is_kept_plus_left_out_whatever_comes_in(rows: list[dict], rules: D
     def leaks(chosen):
         return [Leak(row["row_id"], "case", "exact", 1.0) for row in chosen if row["row_id"] in leaking]
 
-    mix = select(rows, leaks, rules, week=WEEKS[2])
+    mix = select(frame(rows), leaks, rules, week=WEEKS[2])
     kept = [row["source_id"] for row in mix.kept]
-    out = [row["source_id"] for row, _, _ in mix.left_out]
+    out = mix.left_out["source_id"].to_list()
     assert sorted(kept + out) == sorted(row["source_id"] for row in rows)
-    assert len(kept) <= rules.row_budget and all(reason for _, reason, _ in mix.left_out)
+    assert len(kept) <= rules.row_budget and (mix.left_out["reason"] != "").all()
     assert not {row["row_id"] for row in mix.kept} & leaking
     answers: dict[str, set[str]] = {}
     for row in mix.kept:
@@ -48,7 +57,7 @@ def test_read_is_kept_plus_left_out_whatever_comes_in(rows: list[dict], rules: D
             answers.setdefault(row["context_id"], set()).add(row["answer_id"])
     assert all(len(given) == 1 for given in answers.values()), "no context is answered twice"
     shuffled.shuffle(rows)
-    assert [row["source_id"] for row in select(rows, leaks, rules, week=WEEKS[2]).kept] == kept
+    assert [row["source_id"] for row in select(frame(rows), leaks, rules, week=WEEKS[2]).kept] == kept
 
 
 def test_a_correction_that_is_too_long_is_named_and_one_in_conflict_is_not_lost(

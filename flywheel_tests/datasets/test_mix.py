@@ -1,7 +1,6 @@
 """The mix: one answer a context, nothing near the benchmark, every step accounted for, whatever the order."""
 
 import json
-import random
 
 import pytest
 
@@ -27,7 +26,7 @@ def test_read_is_kept_plus_left_out_and_rows_fit_the_tables(pack: Pack, renderer
         correction(pack, asked, said("ok")), correction(pack, "hm", said("ok"), conversation_id=case.id))  # fmt: skip
     made = build(shop, WEEK)
     assert made.mix.reasons() == {"benchmark": 2, "conflict": 2, "repeated": 1, "too_long": 1}
-    assert len(made.sft) + len(made.mix.left_out) == 7
+    assert len(made.sft) + made.mix.left_out.height == 7
     for table, rows in (("sft_dataset", made.sft), ("preference_dataset", made.pairs), ("dataset_conflicts", made.conflicts),
                         ("dataset_left_out", made.left_out)):  # fmt: skip
         lake.replace_partition(table, rows, workflow=pack.name, week=WEEK)
@@ -62,8 +61,7 @@ def test_the_order_of_the_candidates_does_not_matter(pack: Pack, renderer: Rende
     settings = shop.pack.settings.datasets.model_copy(update={"row_budget": 5})
     one = select(rows, lambda chosen: [], settings, week=WEEK)
     for seed in range(3):
-        random.Random(seed).shuffle(rows)
-        other = select(rows, lambda chosen: [], settings, week=WEEK)
+        other = select(rows.sample(fraction=1, shuffle=True, seed=seed), lambda chosen: [], settings, week=WEEK)
         assert other.kept == one.kept and other.reasons() == one.reasons()
     assert len(one.kept) == 5 and one.reasons() == {"repeated": 14, "budget": 2}
 

@@ -67,7 +67,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict
 
     @contextmanager
     def server(*_: Any, log: Path, **__: Any) -> Iterator[Server]:
-        yield Server(tmp_path / "http.sock", log, {"vllm": "stand-in"}, 0)
+        process: Any = None  # nobody asks whether it lives
+        yield Server(process, tmp_path / "http.sock", log, {"vllm": "stand-in"}, 0)
 
     monkeypatch.setattr(replay_sampling, "vllm_server", server)
     yield listening.asked

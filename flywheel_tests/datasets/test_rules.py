@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.chat import Renderer
+from flywheel.chat.canonical import canonical_messages
+from flywheel.datasets import candidates
 from flywheel.datasets.build import build
-from flywheel.datasets.candidates import canonical_messages
 from flywheel.datasets.coverage import branches_of, covered, proposal, thin
 from flywheel.datasets.export import export, openai_row
 from flywheel.datasets.length import ELIDED, shorten
@@ -20,11 +21,12 @@ from flywheel.datasets.replay import find_replay, prompts_of, read_replay
 from flywheel.datasets.steps import Step
 from flywheel.datasets.tools_today import judge_today
 from flywheel.datasets.verified import verified_steps
+from flywheel.detectors.finding import BUCKETS
 from flywheel.errors import FlywheelError
-from flywheel.failures.finding import BUCKETS
 from flywheel.lake import Lake
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.toolcalls.arguments import sha256_of
+from flywheel.toolcalls.structured_answers import ResponseSchema
 from flywheel.workflows.pack import Pack
 from flywheel_tests.datasets.samples import WEEKS, called, correction, put, said, workshop
 
@@ -111,6 +113,30 @@ def test_a_renamed_tool_migrates_and_a_lost_one_is_listed(pack: Pack):
     )
     wrong = judge_today(step._replace(target=called("open_door", door="blue")), today, {"open_door": "open_gate"})
     assert wrong.kept_out == "invalid_today" and "open_gate" in wrong.detail
+
+
+def test_a_structured_answer_is_learned_as_canonical_json_and_a_broken_one_is_kept_out(pack: Pack, renderer: Renderer):
+    schema = {"type": "object", "properties": {"state": {"enum": ["open", "shut"]}}, "required": ["state"]}
+    rules = candidates.Rules(2_000, tools=pack.tools, responses=[ResponseSchema("door", schema, ("open_door",))])
+    history = [
+        {"role": "user", "content": "x"},
+        called("open_door", door="red"),
+        {"role": "tool", "tool_call_id": "call_0", "content": "{}"},
+    ]
+    step = Step("correction", "c", WEEKS[0], "k", "f", 3, pack.tools, history, said('{ "state":"open" }'), "q", "human", "three",
+                "schema_violation", rejected=said("It is open."))  # fmt: skip
+    row = candidates.candidate_row(step, renderer, rules)
+    assert json.loads(row["target"]) == said('{"state": "open"}') and row["kept_out"] == ""
+    assert json.loads(row["rejected"]) == said("It is open."), "what the model wrote stays as it wrote it"
+    broken = candidates.candidate_row(step._replace(target=said('{"state": "ajar"}')), renderer, rules)
+    assert broken["kept_out"] == "invalid_today" and broken["detail"].startswith("answer door: ")
+    free = candidates.candidate_row(step._replace(target=said("Hello."), history=history[:1]), renderer, rules)
+    assert free["kept_out"] == "" and json.loads(free["target"]) == said("Hello.")
+    assert candidates.candidate_row(step._replace(source="replay"), renderer, rules)["target"] == json.dumps(
+        step.target
+    )
+    plain = candidates.Rules(2_000, tools=pack.tools)
+    assert "responses" not in plain.values() and sha256_of(rules.values()) != sha256_of(plain.values())
 
 
 def test_coverage_counts_enums_optional_fields_formats_and_truth_values():

@@ -1,8 +1,10 @@
 """A week without anything to learn from: green, nothing trained, the incumbent carried forward, and every stage says so."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -24,7 +26,7 @@ WEEK = "2026-01-12"
 def house(tmp_path: Path) -> House:
     """A house of its own: the door pack, a base model by name only, and an incumbent from the week before."""
     (tmp_path / "workflows").symlink_to(HOME / "workflows")
-    model = tmp_path / "models" / "tiny-random-0"
+    model = tmp_path / "models" / "tiny-random-000000000000"
     model.mkdir(parents=True)
     (model / "tokenizer.json").write_text("{}")
     write_manifest(model, sha256="0" * 64, source="a test")
@@ -63,3 +65,25 @@ def test_a_week_without_rows_carries_the_incumbent_forward_and_says_so(house: Ho
     assert (row["verdict"], row["served_adapter_id"]) == ("INCONCLUSIVE", "adapter-before")
     assert "nothing was trained this week" in json.loads(row["reasons"])[0]
     assert "adapter-before is carried forward" in json.loads(row["reasons"])[0]
+
+
+def test_a_week_over_its_budget_starts_no_child(house: House, monkeypatch: pytest.MonkeyPatch):
+    pack, lake = Path(house.home) / "workflows", house.lake()
+    pack.unlink()
+    shutil.copytree(HOME / "workflows", pack)
+    with (pack / "door" / "workflow.yaml").open("a") as opened:
+        opened.write("\nbudget: {accelerator_hours: 3}\n")
+    lake.replace_partition("corrected_traces", corrections(5), workflow="door", week=WEEK)
+    empty = dict.fromkeys(name for name in TABLES["sft_dataset"].polars_schema() if name not in ("week", "workflow"))
+    lake.replace_partition("sft_dataset", [{**empty, "row_id": "r"}], workflow="door", week=WEEK)
+    trained = dict.fromkeys(name for name in TABLES["checkpoint"].polars_schema() if name not in ("week", "workflow"))
+    before = [{**trained, "adapter_id": "adapter-before", "sft_presentations": 100}]
+    lake.replace_partition("checkpoint", before, workflow="door", week="2026-01-05", seconds=3600.0)
+    prepared = SimpleNamespace(spec=SimpleNamespace(sft_presentations=400))
+    for name, stand_in in (("leaks_in", []), ("check_weights", None), ("prepare", prepared)):
+        monkeypatch.setattr(f"flywheel.defs.training.{name}", lambda *_, found=stand_in, **__: found)
+    with dg.DagsterInstance.ephemeral() as on:
+        context = dg.build_asset_context(partition_key=partition_key(WEEK, "door"), instance=on)
+        with pytest.raises(dg.Failure, match=r"about 4.00 h, and the week has spent 0.00 of 3.00 h"):
+            checkpoint(context, house, dg.PipesSubprocessClient())
+    assert not lake.has_partition("checkpoint", workflow="door", week=WEEK)

@@ -47,3 +47,25 @@ def corrected(store: EventStore, batch: Batch, items: pl.DataFrame) -> pl.DataFr
     """The `corrected_traces` rows that the batch releases."""
     rows = [{"week": batch.week, "workflow": batch.workflow, **row} for row in corrected_rows(store, batch, items)]
     return pl.DataFrame(rows, schema=TABLES["corrected_traces"].polars_schema())
+
+
+def conflict_item(pack: Pack, trace_id: str, messages: list[dict]) -> dict[str, Any]:
+    """The `correction_batch` row of a conflict about the step after `messages`; its item has the id of the run."""
+    return {
+        "item_id": trace_id, "batch_version": "v", "position": 0, "trace_id": trace_id, "failure_id": None, "failure_cluster": "c",
+        "bucket": "wrong_arguments", "severity": "major", "message_index": len(messages), "picked_because": "conflict: 2 accepted answers",
+        "priority": 0.0, "near_duplicate_group": trace_id, "conversation_id": trace_id, "principal_ref": None,
+        "tools": canonical_json(pack.tools), "messages": canonical_json([*messages, {"role": "assistant", "content": "Hm."}]),
+    }  # fmt: skip
+
+
+def conflict_payload(messages: list[dict], answers: list[dict]) -> dict[str, Any]:
+    """What the store plants of a conflict whose people answered `answers` after `messages`."""
+    given = [
+        {"by": f"person-{n}", "given_by": [f"person-{n}"], "answer_id": sha256_of(answer)[:16], "context_id": "context", "from_week": None,
+         "annotator_kind": "simulated", "proposal": {
+             "first_bad_message_index": len(messages), "messages": [*messages, answer], "trainable_indices": [len(messages)],
+             "suffix_mode": "truncated"}}
+        for n, answer in enumerate(answers)
+    ]  # fmt: skip
+    return {"kind": "conflict", "barred": [one["by"] for one in given], "answers": given}

@@ -1,11 +1,13 @@
 """The simulated experts go through the people's store: probes, lots and audits included; a careless annotator is found out."""
 
 import itertools
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
 import pytest
 
 from flywheel.corrections.batches import Batch
@@ -15,9 +17,10 @@ from flywheel.corrections.probes import catches, material_of, plant
 from flywheel.corrections.scorecard import Score, report, scorecard
 from flywheel.corrections.verdict import Verdict, judge
 from flywheel.demo import support_customers
-from flywheel.demo.expert_desk import ANNOTATORS, ExpertDesk, Habits
+from flywheel.demo.expert_desk import ADJUDICATOR, ANNOTATORS, ExpertDesk, Habits
+from flywheel.lake import TABLES
 from flywheel.workflows.pack import Pack, Quality
-from flywheel_tests.demo.desk import corrected, make_batch
+from flywheel_tests.demo.desk import conflict_item, conflict_payload, corrected, make_batch
 
 WEEKS = ("2026-01-05", "2026-01-12")
 
@@ -96,6 +99,32 @@ def test_nobody_meets_a_run_twice(pack: Pack, monkeypatch: pytest.MonkeyPatch):
         if payload["kind"] == "gold":
             assert states[twin].annotator not in payload["barred"]
     assert all(a != b for a, b in itertools.pairwise(sorted(states)))
+
+
+def test_the_desk_settles_a_conflict_by_what_the_customer_wanted(pack: Pack):
+    """One right among two answers is upheld, two wrong ones are dropped, and a run whose goal is unknown is left alone."""
+    store = EventStore(":memory:")
+    goals = {f"t{number}": goal for number, goal in enumerate(support_customers.make_goals(1, 3, WEEKS[0]))}
+    offered, conflicts = [], {}
+    for number, (trace_id, goal) in enumerate(goals.items()):
+        messages = [{"role": "system", "content": pack.system}, {"role": "user", "content": goal.opening}]
+        right = support_customers.solve(goal, messages).message
+        wrong = support_customers.careless(right, random.Random(0))
+        other = right if number != 1 else {"role": "assistant", "content": "I do not know."}
+        offered.append(conflict_item(pack, trace_id, messages))
+        conflicts[trace_id] = conflict_payload(messages, [wrong, other])
+    items = pl.DataFrame(offered, schema=TABLES["correction_batch"].polars_schema())
+    batch = store.open_batch(
+        week=WEEKS[0], workflow=pack.name, version="v", item_ids=[*goals], qa_mode="three", conflicts=conflicts
+    )
+    known = {key: goal for key, goal in goals.items() if key != "t2"}
+    counts = ExpertDesk(store, batch, pack, support_customers, known).answer(items)
+    assert (counts["conflicts_settled"], counts["conflicts_dropped"], counts["left_alone"]) == (1, 1, 1)
+    states = store.states(batch)
+    assert [states[key].status for key in goals] == ["accepted", "dropped", "disputed"]
+    assert states["t0"].adjudicator == ADJUDICATOR and states["t0"].annotator_kind == "simulated"
+    (row,) = corrected(store, store.batches()[0], items).iter_rows(named=True)
+    assert json.loads(row["messages"])[-1] == conflicts["t0"]["answers"][1]["proposal"]["messages"][-1]
 
 
 SEED = 4

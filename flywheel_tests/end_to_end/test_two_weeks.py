@@ -1,6 +1,6 @@
 """Two whole weeks: real Dagster, real Delta, real training, real vLLM; only the model is tiny and the people simulated.
 
-The first week is in the default tier; the second, which needs the first, in the slow one.
+All of it is in the slow tier: it takes minutes, and `make lap` turns such a week by hand.
 """
 
 import json
@@ -17,7 +17,7 @@ from flywheel_tests.packs import door_simulation
 
 WEEKS = ("2026-01-05", "2026-01-12")
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 class House:
@@ -127,7 +127,6 @@ def test_a_lone_promotion_run_recomputes_and_a_planted_case_stops_training(house
         house.lake.replace_partition("sft_dataset", rows.drop("week", "workflow"), workflow="door", week=WEEKS[0])
 
 
-@pytest.mark.slow
 def test_the_second_week_names_the_first_weeks_adapter_as_incumbent(house: House):
     house.turn(WEEKS[1])
     first, second = (house.table("promotion", week).row(0, named=True) for week in WEEKS)
@@ -135,6 +134,7 @@ def test_the_second_week_names_the_first_weeks_adapter_as_incumbent(house: House
     assert set(house.table("production_traces", WEEKS[1])["adapter_id"]) == {first["served_adapter_id"]}
     assert second["candidate_adapter_id"] not in ("base", first["candidate_adapter_id"]), "week 2 trained its own"
     assert set(house.table("sft_dataset", WEEKS[1])["from_week"].drop_nulls()) == set(WEEKS), "the mix accumulates"
-    assert not set(house.table("correction_batch", WEEKS[0])["trace_id"]) & set(
-        house.table("correction_batch", WEEKS[1])["trace_id"]
-    )
+    batches = [house.table("correction_batch", week) for week in WEEKS]
+    # A contradiction between accepted answers comes back for adjudication, whenever its answers were given.
+    picked = [set(batch.filter(~pl.col("picked_because").str.starts_with("conflict"))["trace_id"]) for batch in batches]
+    assert picked[0] and picked[1] and not picked[0] & picked[1]

@@ -4,12 +4,18 @@ import json
 import random
 from typing import Any, NamedTuple
 
+from flywheel.toolcalls.structured_answers import ResponseSchema
+
 TOOLS = [
     {"type": "function", "x-access": access, "function": {"name": name, "parameters": {
         "type": "object", "properties": {key: {"type": "string"} for key in keys}, "required": list(keys), "additionalProperties": False}}}
     for name, access, keys in (("find_booking", "read_only", ("booking_id",)), ("cancel_booking", "write", ("booking_id",)),
-                               ("change_seat", "write", ("booking_id", "seat")), ("memory_lookup", "read_only", ("query",)))
+                               ("change_seat", "write", ("booking_id", "seat")), ("memory_lookup", "read_only", ("query",)),
+                               ("refund_status", "read_only", ("booking_id",)), ("add_traveller", "write", ("booking_id", "last_name")))
 ]  # fmt: skip
+REFUND = ResponseSchema("refund", {"type": "object", "properties": {
+    "booking_id": {"type": "string"}, "state": {"enum": ["open", "paid"]}, "amount": {"type": "number"}},
+    "required": ["booking_id", "state"], "additionalProperties": False}, ("refund_status",))  # fmt: skip
 CLAIMS = ("Done, your booking {id} has been cancelled.", "All set! I've cancelled {id} for you.", "Your cancellation of {id} is now complete.",
           "I have successfully cancelled booking {id}.", "Booking {id} was cancelled, you will receive an e-mail.", "The cancellation went through.")  # fmt: skip
 ADMISSIONS = ("I'm sorry, I could not cancel {id}: it was not found. Could you check the number?", "Unfortunately {id} cannot be cancelled any more.",
@@ -163,6 +169,82 @@ def ungrounded(rng: random.Random, booking: str) -> tuple[list[dict], dict]:
     ], {}
 
 
+def unknown_name(rng: random.Random, booking: str) -> tuple[list[dict], dict]:
+    name = rng.choice(("Okafor", "Lindqvist", "Marchetti", "de Vries", "O'Hara"))
+    added = _call(rng, "add_traveller", '{"status": "added"}', booking_id=booking, last_name=name)
+    return [_user(f"Add my wife to booking {booking}"), *added, _said("Your wife has been added.")], {}
+
+
+EMPTY = ("[]", "{}", "null", '{"bookings": []}', '{"status": "ok", "results": [], "total": 0}')
+CUT = (
+    '{"bookings": [{"id": "A',
+    '[{"id": 1}, {"id"',
+    '{"truncated": true, "bookings": ["x"]}',
+    "seat 1A, seat 1B [output truncated]",
+)
+PART = (
+    '{"partial": true}',
+    '{"status": "partial", "done": 1}',
+    '{"cancelled": 1, "failed": ["leg 2"]}',
+    '{"complete": false}',
+)
+FOUND = (
+    "I've found your booking {id}.",
+    "All set! Your booking {id} has been confirmed.",
+    "Here are the details of {id}.",
+)
+
+
+def incomplete_result(rng: random.Random, booking: str) -> tuple[list[dict], dict]:
+    """Success claimed over a result that does not carry it."""
+    if rng.random() < 0.5:
+        looked = _call(rng, "find_booking", rng.choice((*EMPTY, *CUT)), booking_id=booking)
+        return [_user(f"Is {booking} confirmed?"), *looked, _said(rng.choice(FOUND).format(id=booking))], {}
+    cancelled = _call(rng, "cancel_booking", rng.choice(PART), booking_id=booking)
+    return [_ask(rng, booking), *cancelled, _said(rng.choice(CLAIMS).format(id=booking))], {}
+
+
+def admitted_result(rng: random.Random, booking: str) -> tuple[list[dict], dict]:
+    """The same results, and an answer that says what is the matter; or a result that only looks empty."""
+    shape = rng.randrange(4)
+    if shape == 0:
+        looked = _call(rng, "find_booking", rng.choice(EMPTY), booking_id=booking)
+        return [_user(f"Is {booking} confirmed?"), *looked, _said("There is no booking with that number.")], {}
+    if shape == 1:
+        cancelled = _call(rng, "cancel_booking", rng.choice(PART), booking_id=booking)
+        return [
+            _ask(rng, booking),
+            *cancelled,
+            _said(f"{booking} has been cancelled in part; one leg is still open."),
+        ], {}
+    if shape == 2:  # a write that tells nothing has done what it should
+        return [_ask(rng, booking), *_call(rng, "cancel_booking", rng.choice(("", "{}", "null")), booking_id=booking), _said(f"{booking} has been cancelled.")], {}  # fmt: skip
+    looked = _call(rng, "find_booking", '{"booking_id": "x", "seats": [], "status": "confirmed"}', booking_id=booking)
+    return [_user(f"Is {booking} confirmed?"), *looked, _said(f"Yes, {booking} has been confirmed.")], {}
+
+
+def _refund(rng: random.Random, booking: str, answer: str) -> tuple[list[dict], dict]:
+    looked = _call(rng, "refund_status", '{"state": "paid", "amount": 80}', booking_id=booking)
+    return [_user(f"What about the refund of {booking}?"), *looked, _said(answer)], {}
+
+
+def broken_answer(rng: random.Random, booking: str) -> tuple[list[dict], dict]:
+    """An answer that the pack wants structured and is not as it should be."""
+    right = {"booking_id": booking, "state": "paid"}
+    broken = (f"The refund of {booking} was paid.", json.dumps(right)[:-1], f"```json\n{json.dumps(right)}\n```", json.dumps([right]),
+              json.dumps({**right, "state": "done"}), json.dumps({"state": "paid"}), json.dumps({**right, "note": "x"}),
+              json.dumps({**right, "amount": "80"}), json.dumps({**right, "booking_id": f"V{rng.randrange(10_000, 99_999)}"}))  # fmt: skip
+    return _refund(rng, booking, rng.choice(broken))
+
+
+def right_answer(rng: random.Random, booking: str) -> tuple[list[dict], dict]:
+    """Structured where it must be, with a number that the model computed; words where they are free."""
+    messages, _ = _refund(
+        rng, booking, json.dumps({"booking_id": booking, "state": "paid", "amount": rng.randrange(10_000, 99_999)})
+    )
+    return [*messages, *([_user("Thanks, bye"), _said("Goodbye!")] if rng.random() < 0.5 else [])], {}
+
+
 def good(rng: random.Random, booking: str) -> tuple[list[dict], dict]:
     shape = rng.randrange(5)
     done = _call(rng, "cancel_booking", '{"status": "cancelled"}', booking_id=booking)
@@ -196,6 +278,8 @@ def good(rng: random.Random, booking: str) -> tuple[list[dict], dict]:
 
 KINDS = {
     "silent_failure": ("agent", silent_failure), "repeated_call": ("agent", repeated_call), "ungrounded": ("agent", ungrounded),
+    "unknown_name": ("agent", unknown_name), "incomplete_result": ("agent", incomplete_result), "broken_answer": ("agent", broken_answer),
+    "admitted_result": (None, admitted_result), "right_answer": (None, right_answer),
     "injected_call": (None, injected_call), "user_fault": ("user", user_fault), "rate_limit": ("environment", rate_limit),
     "conflicting_labels": ("grader", conflicting_labels), "good": (None, good),
 }  # fmt: skip

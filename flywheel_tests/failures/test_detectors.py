@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from flywheel.detectors.finding import Rules
 from flywheel.failures.failure_clusters import cluster_name
-from flywheel.failures.finding import Rules
 from flywheel.failures.triage import Triage
 from flywheel.toolcalls.arguments import canonical_json
 from flywheel.workflows.pack import Pack

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from flywheel.failures.finding import Rules
+from flywheel.detectors.finding import Rules
 from flywheel.failures.triage import Triage
 from flywheel.toolcalls.arguments import canonical_json
-from flywheel_tests.failures.planted import TOOLS, corpus
+from flywheel_tests.failures.planted import REFUND, TOOLS, corpus
 
 EACH = 60
 
@@ -15,7 +15,9 @@ EACH = 60
 @pytest.fixture(scope="module")
 def matrix() -> Counter[tuple[str, str]]:
     """(kind planted, fault found) -> runs."""
-    triage = Triage({"x": canonical_json(TOOLS)}, Rules(tuple(TOOLS), injected_prefixes=("harness_",)))
+    triage = Triage(
+        {"x": canonical_json(TOOLS)}, Rules(tuple(TOOLS), injected_prefixes=("harness_",), responses=(REFUND,))
+    )
     counted: Counter[tuple[str, str]] = Counter()
     for run in corpus(EACH):
         row = {"trace_id": "t", "messages": canonical_json(run.messages), "tools_sha256": "x", "adapter_id": "base", "metadata": "{}",
@@ -34,7 +36,9 @@ def share(matrix: Counter[tuple[str, str]], kind: str, fault: str) -> float:
     return matrix[kind, fault] / sum(count for (planted, _), count in matrix.items() if planted == kind)
 
 
-@pytest.mark.parametrize("kind", ["silent_failure", "repeated_call", "ungrounded"])
+@pytest.mark.parametrize(
+    "kind", ["silent_failure", "repeated_call", "ungrounded", "unknown_name", "incomplete_result", "broken_answer"]
+)
 def test_what_the_agent_did_wrong_is_found(matrix: Counter[tuple[str, str]], kind: str):
     assert share(matrix, kind, "agent") >= 0.95
 
@@ -50,5 +54,6 @@ def test_no_call_of_the_harness_is_blamed(matrix: Counter[tuple[str, str]]):
     assert share(matrix, "injected_call", "none") == 1
 
 
-def test_good_runs_are_left_alone(matrix: Counter[tuple[str, str]]):
-    assert share(matrix, "good", "agent") == 0 and share(matrix, "good", "none") >= 0.95
+@pytest.mark.parametrize("kind", ["good", "admitted_result", "right_answer"])
+def test_good_runs_are_left_alone(matrix: Counter[tuple[str, str]], kind: str):
+    assert share(matrix, kind, "agent") == 0 and share(matrix, kind, "none") >= 0.95

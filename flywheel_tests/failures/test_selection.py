@@ -5,7 +5,9 @@ import json
 import polars as pl
 import pytest
 
+from flywheel.failures.asked import Asked, asked
 from flywheel.failures.selection import Selection, numbered, select
+from flywheel.lake import TABLES, Lake
 from flywheel.similarity.near_duplicates import group
 from flywheel.workflows.pack import Batch
 
@@ -38,6 +40,7 @@ def pick(
     known=(),
     earlier: pl.DataFrame = EARLIER,
     carried_over=(),
+    asks=(),
     **settings,
 ) -> Selection:
     batch = Batch(**{"max_items": 10, "random_slice": 2, "minutes": 999, "minutes_per_item": 1, **settings})
@@ -49,7 +52,7 @@ def pick(
         )
     return select(
         failures, traces, groups=group(texts), toolsets={"x": "[]"}, earlier=earlier, known_clusters=set(known), settings=batch,
-        week="2026-01-05", carried_over=set(carried_over),
+        week="2026-01-05", carried_over=set(carried_over), asks=asks,
     )  # fmt: skip
 
 
@@ -127,3 +130,49 @@ def test_what_an_earlier_batch_could_not_finish_comes_first():
         item["trace_id"] for item in items[-2:]
     }
     assert items[0]["picked_because"].startswith("carried over, ") and len(items) == 10
+
+
+def test_what_the_last_verdict_asked_for_counts_double_and_no_more_often_than_wanted():
+    failures, traces = world(40, flagged=30)
+    failures = failures.with_columns(tool=pl.when(pl.col("failure_cluster") == "small").then(pl.lit("pay")))
+    asks = [
+        Asked("wrong_arguments", "refund", frozenset({"refund", "pay"}), 3),
+        Asked("loop", "pay", frozenset({"pay"}), 9),
+    ]
+    plain, first = pick(failures, traces), pick(failures, traces, asks=asks)
+    assert all("asked for" not in item["picked_because"] for item in plain.items)
+    served = [
+        item
+        for item in first.items
+        if "asked for by the last verdict: wrong arguments with refund" in item["picked_because"]
+    ]
+    assert len(served) == 3 and first.items[:3] == served, "three were wanted, and they come first"
+    assert {item["failure_cluster"] for item in served} == {"big"}, (
+        "no tool named: the bucket decides, the larger cluster first"
+    )
+    named = failures.with_columns(tool=pl.col("tool").fill_null("open"))
+    assert {item["failure_cluster"] for item in pick(named, traces, asks=asks).items[:3]} == {"small"}
+    before = [item["trace_id"] for item in served]
+    again = pick(failures, traces, handed_out=before, asks=asks).items
+    assert sum("asked for" in item["picked_because"] for item in again) == 3, "handed out before, they serve no ask"
+
+
+def test_near_duplicates_serve_an_ask_once():
+    failures, traces = world(12, flagged=12, text="the very same words said again and again")
+    failures = failures.with_columns(tool=pl.lit("pay"))
+    items = pick(failures, traces, asks=[Asked("wrong_arguments", "pay", frozenset({"pay"}), 5)]).items
+    assert sum("asked for" in item["picked_because"] for item in items) == 1
+
+
+def test_the_newest_asks_with_something_wanted_are_read(lake: Lake):
+    assert asked(lake, "door", "2026-01-12") == []
+    for week, bucket, wanted in (
+        ("2026-01-05", "loop", 3),
+        ("2026-01-12", "wrong_arguments", 6),
+        ("2026-01-19", "late", 9),
+    ):
+        rows = [dict.fromkeys(TABLES["next_asks"].polars_schema()) | {"bucket": name, "tool": "pay", "confused_with": '["refund"]', "items_wanted": many}
+                for name, many in ((bucket, wanted), ("unusable", 0))]  # fmt: skip
+        rows = [{key: value for key, value in row.items() if key not in ("week", "workflow")} for row in rows]
+        lake.replace_partition("next_asks", rows, workflow="door", week=week)
+    assert asked(lake, "door", "2026-01-12") == [Asked("wrong_arguments", "pay", frozenset({"pay", "refund"}), 6)]

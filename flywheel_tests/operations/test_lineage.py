@@ -68,6 +68,22 @@ def test_any_id_leads_back_to_the_byte_and_forth_to_the_verdict(house, wanted: s
     assert found.forth[-1].name == "PROMOTE"
 
 
+def test_a_row_of_an_old_run_names_who_accepted_it(house):
+    settings, lake, pack, _ = house
+    empty = dict.fromkeys(name for name in TABLES["demonstrations"].polars_schema() if name != "workflow")
+    shown = {
+        **empty,
+        "demonstration_id": "d1",
+        "trace_id": "t1",
+        "annotator": "base",
+        "reviewer": "ann, bob",
+        "qa_mode": "two",
+    }
+    lake.replace_partition("demonstrations", [shown], workflow="door")
+    first = trace_id_lineage(lake, settings, pack, "x1").back[0]
+    assert (first.kind, first.name, first.facts["reviewer"]) == ("demonstration", "d1", "ann, bob")
+
+
 def test_a_file_that_left_the_inbox_and_an_id_nobody_has_are_said(house):
     settings, lake, pack, _ = house
     (settings.inbox("door") / "a.jsonl").unlink()

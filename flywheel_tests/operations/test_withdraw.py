@@ -35,7 +35,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renderer: Renderer) ->
     (tmp_path / "home" / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     lay_out_pack(DOOR, tmp_path / "home" / "workflows" / "door")
     pack = load_pack(tmp_path / "home" / "workflows" / "door")
-    model = tmp_path / "home" / "models" / f"{pack.settings.base_model}-0"
+    model = tmp_path / "home" / "models" / f"{pack.settings.base_model}-{'0' * 12}"
     model.mkdir(parents=True)
     shutil.copy(renderer.tokenizer_file, model / "tokenizer.json")
     write_manifest(model, sha256="0" * 64, source="test")

@@ -5,6 +5,7 @@ Week 2's customers ask for a door that nobody asked for before, so that the adap
 
 import json
 import random
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ SAID = (
     "{d} {v} please",
     "now {v} {d}",
 )
-ASKED = ("{v} the {d}", "{d} door {v}", "do {v} {d}", "{v} {d} quick")
+ASKED = ("{v} the {d}", "{d} door {v}", "do {v} {d}", "{v} {d} quick", "quick {v} {d}", "do {d} {v}")
 IDLE, OTHER_IDLE = (
     ("sing", "sing now", "dance please", "hey dance", "sing please", "dance"),
     ("do sing", "dance quick", "do dance", "sing quick"),
@@ -30,7 +31,7 @@ IDLE, OTHER_IDLE = (
 DOORS = ("red", "green", "blue")
 
 
-def make_goals(seed: int, count: int, week: str) -> list[Goal]:
+def make_goals(seed: int, count: int, week: str, tools: Collection[str] = ()) -> list[Goal]:
     """Every phrasing, verb and door in turn; the gold door only from the second week on."""
     rng = random.Random(f"{seed}|{week}")
     doors = (*DOORS, "gold", "gold") if week == "2026-01-12" else DOORS
@@ -96,7 +97,7 @@ def careless(message: Message, rng: Any) -> Message:
 
 
 def write_benchmark(folder: Path = FOLDER / "benchmark") -> None:
-    """120 cases over the four categories, in phrasings the customers never use."""
+    """112 cases over the four categories, enough for a verdict that moves the pointer, in phrasings the customers never use."""
     lines: dict[str, list[dict[str, Any]]] = {"tool_calling": [], "multi_step": [], "refusal": [], "recovery": []}
     for verb in ("open", "close"):
         for door in DOORS:

@@ -13,6 +13,7 @@ from flywheel.benchmark.promote import write_case
 from flywheel.corrections.events import Event, EventStore, batch_id
 from flywheel.demo.week import lay_out_pack
 from flywheel.lake import TABLES, Lake
+from flywheel.lake.retention import take_rows_away
 from flywheel.operations.erase import erase
 from flywheel.operations.launch import instance, run_job
 from flywheel.privacy.erasure import search
@@ -75,7 +76,7 @@ def test_a_person_leaves_no_byte_behind(settings_: Settings, tmp_path: Path, mon
     before, _ = search([settings_.home, tmp_path], needles)
     assert {hit.needle for hit in before} >= {0, 1, 3, 4}
 
-    done = erase(settings_, "zz-erase-me-77", reason="they asked", on=instance)
+    done = erase(settings_, "zz-erase-me-77", reason="they asked", by="Dana", on=instance)
 
     assert done.left == [], done.left
     assert (
@@ -90,13 +91,13 @@ def test_a_person_leaves_no_byte_behind(settings_: Settings, tmp_path: Path, mon
     assert after == [] and searched > 20
     assert lake.read_partition("production_traces", workflow="door", week=WEEK).height == 4, "the others stay"
     assert store.verify_chain() > 0
-    again = erase(settings_, "zz-erase-me-77", reason="they asked", on=instance)
+    again = erase(settings_, "zz-erase-me-77", reason="they asked", by="Dana", on=instance)
     assert again.left == [] and again.erased == {}
 
 
 def test_later_records_of_an_erased_person_are_refused(settings_: Settings, tmp_path: Path):
     instance = dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}})
-    erase(settings_, "zz-erase-me-77", reason="they asked")
+    erase(settings_, "zz-erase-me-77", reason="they asked", by="Dana")
     (settings_.inbox("door") / "erasure.jsonl").write_text("\n".join(map(json.dumps, runs())) + "\n")
     run_job("collect", workflow="door", week=WEEK, on=instance)
     lake = Lake(settings_.lake())
@@ -128,13 +129,17 @@ def test_a_case_made_of_their_run_leaves_pack_table_and_results_and_a_tombstone_
     }
     lake.replace_partition("production_traces", [row("production_traces", **run)], workflow="door", week=WEEK)
     case = Case.model_validate({
-        "id": "promoted-feedfacefeedface", "cluster": "promoted", "category": "tool_calling", "exercises": {"buckets": [], "tools": []},
+        "id": "promoted-feedfacefeedface", "cluster": "promoted-feedfacefeedface", "category": "tool_calling", "exercises": {"buckets": [], "tools": []},
         "messages": [{"role": "user", "content": "my secret garden door sticks again"}],
         "expectation": {"kind": "reply", "includes": [["Doors only"]]}, "origin": {"trace_id": run["trace_id"], "conversations": ["k-theirs"]},
     })  # fmt: skip
     file = write_case(pack.folder / "benchmark", case, pack.tools)
-    others = file.read_text()
-    file.write_text(others.replace("feedfacefeedface", "0123456789abcdef").replace("secret garden", "barn") + others)
+    theirs = file.read_text()
+    # Somebody else's run in the same near-duplicate group, which their run gave its name.
+    other = json.loads(theirs.replace("secret garden", "barn")) | {
+        "id": "promoted-0123456789abcdef", "origin": {"trace_id": "0123456789abcdef", "conversations": ["k-own", "k-theirs"]},
+    }  # fmt: skip
+    file.write_text(json.dumps(other) + "\n" + theirs)
     with instance() as on:
         run_job("freeze", workflow="door", week=None, on=on, stages=["benchmark"])
     before = benchmark_version(active(lake.read_partition("benchmark", workflow="door")), pack.tools_sha256)
@@ -147,9 +152,12 @@ def test_a_case_made_of_their_run_leaves_pack_table_and_results_and_a_tombstone_
         "promotion", [row("promotion", decision_id="d", evidence=evidence)], workflow="door", week=WEEK
     )
 
-    done = erase(home, "zz-erase-me-88", reason="they asked")
+    done = erase(home, "zz-erase-me-88", reason="they asked", by="Dana")
 
-    assert done.case_lines == 1 and done.left == [], done.left
+    assert (done.case_lines, done.cases_named) == (1, 1) and done.left == [], done.left
+    (kept,) = active(lake.read_partition("benchmark", workflow="door").filter(case_id=other["id"]))
+    assert kept.origin and kept.origin.conversations == ["k-own"] and kept.cluster.startswith("promoted-erased-")
+    assert kept.model_dump(mode="json")["messages"] == other["messages"], "what it asks stays as it was frozen"
     assert "secret garden" not in file.read_text() and "barn door" in file.read_text(), "the other promoted case stays"
     frozen = lake.read_partition("benchmark", workflow="door")
     assert case.id not in set(frozen["case_id"]) and "promoted-0123456789abcdef" in set(frozen["case_id"])
@@ -163,13 +171,27 @@ def test_a_case_made_of_their_run_leaves_pack_table_and_results_and_a_tombstone_
         after,
         "they asked",
     ) and before != after
-    for words in ("secret garden", "feedfacefeedface"):
+    for words in ("secret garden", "feedfacefeedface", "k-theirs"):
         assert search([home.home], [words])[0] == []
     with instance() as on:
         run_job("freeze", workflow="door", week=None, on=on, stages=["benchmark"])
     assert lake.read_partition("benchmark", workflow="door").equals(frozen), "a freeze does not bring it back"
-    again = erase(home, "zz-erase-me-88", reason="they asked")
+    again = erase(home, "zz-erase-me-88", reason="they asked", by="Dana")
     assert again.case_lines == 0 and lake.read_partition("benchmark_tombstones", workflow="door").height == 1
+
+
+def test_a_person_whose_runs_were_pruned_is_found_where_they_were_handed_on(tmp_path: Path):
+    home = Settings(home=tmp_path / "home")
+    lay_out_pack(DOOR, home.workflows() / "door")
+    lake, reference = Lake(home.lake()), Vault(home.vault()).principal_ref("zz-erase-me-99")
+    for number, table in enumerate(("production_traces", "production_failures", "correction_batch")):
+        keys = {key: f"{key}-{number}" for key in TABLES[table].key}
+        mine = row(table, **{**keys, "trace_id": f"trace-{number}", "principal_ref": reference})
+        lake.replace_partition(table, [{**mine, "shard": 0} if number == 0 else mine], workflow="door", week=WEEK)
+    assert take_rows_away(lake, "production_traces", workflow="door", week=WEEK) == 1
+    done = erase(home, "zz-erase-me-99", reason="they asked", by="Dana")
+    assert done.erased["door"].rows == {"production_failures": 1, "correction_batch": 1}
+    assert set(done.erased["door"].trace_ids) == {"trace-1", "trace-2"} and not done.left
 
 
 def row(table: str, **values) -> dict:

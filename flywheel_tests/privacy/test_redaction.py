@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.privacy.redaction import Policy, policy_of, redact_frame, redact_text
+from flywheel.privacy.redaction import Policy, kinds_in, policy_of, redact_frame, redact_text
 from flywheel.privacy.surrogates import iban_is_valid, luhn, surrogate
 from flywheel.privacy.vault import Vault
 
@@ -52,7 +52,8 @@ def test_surrogates_keep_formats_and_checksums(number: int):
     checker.check(surrogate("date", "1990-04-05", digest), "date")
     card = surrogate("card", "4111-1111-1111-1111", digest)
     assert luhn(card.replace("-", "")) == 0 and len(card) == 19
-    assert iban_is_valid(surrogate("iban", "DE89 3704 0044 0532 0130 00", digest))
+    iban = surrogate("iban", "DE89 3704 0044 0532 0130 00", digest)
+    assert iban_is_valid(iban) and kinds_in(f"it is {iban}, thanks") == [], "its digits are no card"
     assert surrogate("vin", "WBA-123x", digest)[3] == "-" and surrogate("vin", "WBA-123x", digest)[:3].isupper()
 
 
@@ -61,7 +62,7 @@ def test_the_vault_is_for_its_owner_and_an_erased_person_is_gone_from_it(vault: 
     for path in (vault.folder, *vault.folder.iterdir()):
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
     assert PERSONAL["email"].encode() not in b"".join(path.read_bytes() for path in vault.folder.iterdir())
-    vault.destroy("-", at="now", reason="asked", counts="{}")
+    vault.destroy("-", at="now", reason="asked", counts="{}", by="Dana")
     assert vault.originals("-") == [] and vault.erased() == {"-"}
     assert Vault(vault.folder).principal_ref("p") == vault.principal_ref("p")
 

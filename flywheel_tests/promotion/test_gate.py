@@ -1,17 +1,20 @@
 """The gate: promotes what is better, refuses what is worse, says when it cannot know, and never passes on a gap."""
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 import pytest
 
-from flywheel.promotion.gate import Decision, Evidence, Rules, decide
+from flywheel.promotion.evidence import Evidence, Rules
+from flywheel.promotion.gate import Decision, decide
 
 RULES = Rules(margin=0.08, floors={"schema_valid_rate": 0.9})
 CATEGORIES = ("tool_calling", "multi_step", "refusal", "recovery")
 
 
-def arm(success: list[bool | None], name: str = "candidate", **changes) -> pl.DataFrame:
+def arm(success: Sequence[bool | None], name: str = "candidate", **changes) -> pl.DataFrame:
     rows = [
         {
             "case_id": f"c{n:03d}", "case_cluster": f"k{n // 2}", "category": CATEGORIES[n % 4], "arm": name, "success": ok, "calls": 1,
@@ -24,7 +27,7 @@ def arm(success: list[bool | None], name: str = "candidate", **changes) -> pl.Da
 
 
 def judge(
-    candidate: list[bool | None], incumbent: list[bool | None], *, targeted=(), rules: Rules = RULES, **changes
+    candidate: Sequence[bool | None], incumbent: Sequence[bool | None], *, targeted=(), rules: Rules = RULES, **changes
 ) -> Decision:
     old = arm(incumbent, "incumbent")
     return decide(Evidence(arm(candidate, **changes), old, old.head(20), set(targeted)), rules)
@@ -37,12 +40,8 @@ def rate(share: float, n: int = 240, seed: int = 0) -> list[bool | None]:
 def test_a_large_gain_is_promoted_with_its_numbers():
     decision = judge(rate(0.6), rate(0.05, seed=1))
     assert decision.verdict == "PROMOTE" and "better than the incumbent" in decision.reasons[0]
-    assert (
-        decision.difference
-        and decision.difference.lower > 0.4
-        and decision.p_value is not None
-        and decision.p_value < 1e-9
-    )
+    assert decision.difference and decision.difference.lower > 0.4
+    assert decision.difference.p_better is None, "cases share clusters: exact McNemar does not hold"
     assert decision.candidate and decision.candidate.low < decision.candidate.estimate < decision.candidate.high
 
 
@@ -66,17 +65,30 @@ def test_a_category_that_got_worse_is_refused_although_the_whole_got_better():
     assert decision.verdict == "REJECT" and "refusal" in decision.reasons[0]
 
 
-def test_a_broken_floor_and_a_floor_that_cannot_be_computed_are_refusals():
+def test_a_tool_that_went_wrong_as_a_whole_is_refused_although_the_rest_gained_more():
+    tools = {f"c{n:03d}": ["cancel_order"] if n < 24 else ["get_order"] for n in range(240)}
+    incumbent = [n < 20 or n >= 150 for n in range(240)]
+    candidate = [n >= 90 for n in range(240)]  # loses its 20 cancellations, gains 60 others
+    old = arm(incumbent)
+    evidence = Evidence(arm(candidate), old, old.head(20), set(), tools=tools)
+    decision = decide(evidence, RULES)
+    assert decision.verdict == "REJECT" and "tool cancel_order" in decision.reasons[0], decision.reasons
+    assert decision.difference and decision.difference.lower > 0, "the whole got better"
+    assert decide(evidence._replace(tools={}), RULES).verdict == "PROMOTE", "nothing else would have seen it"
+
+
+def test_a_broken_floor_is_a_refusal_and_one_that_cannot_be_computed_makes_the_verdict_invalid():
     broken = judge(rate(0.6), rate(0.05, seed=1), schema_valid_calls=0)
     assert broken.verdict == "REJECT" and "below the floor" in broken.reasons[0]
     unknown = judge(rate(0.6), rate(0.05, seed=1), calls=0, schema_valid_calls=0)
-    assert unknown.verdict == "REJECT" and "cannot be computed" in unknown.reasons[0]
-    assert judge(rate(0.6), rate(0.05, seed=1), rules=Rules(0.08, {"made_up": 0.5})).verdict == "REJECT"
+    assert unknown.verdict == "INVALID" and "was not measured" in unknown.reasons[0]
+    assert judge(rate(0.6), rate(0.05, seed=1), rules=Rules(0.08, {"made_up": 0.5})).verdict == "INVALID"
 
 
 @pytest.mark.parametrize("column", ["benchmark_version", "scorer_version", "decoding"])
 def test_arms_that_differ_in_what_judges_them_are_invalid(column: str):
-    assert judge(rate(0.6), rate(0.05, seed=1), **{column: "other"}).verdict == "INVALID"
+    changes: dict[str, Any] = {column: "other"}
+    assert judge(rate(0.6), rate(0.05, seed=1), **changes).verdict == "INVALID"
 
 
 def test_missing_scores_missing_cases_and_broken_runs_are_invalid():
@@ -91,16 +103,84 @@ def test_missing_scores_missing_cases_and_broken_runs_are_invalid():
 
 def test_few_cases_are_advisory():
     decision = judge(rate(0.9, 40), rate(0.1, 40, seed=1))
-    assert decision.details["advisory"] and any("a person should look" in reason for reason in decision.reasons)
+    assert decision.advisory and any("a person decides" in reason for reason in decision.reasons)
 
 
-def test_equal_arms_are_hardly_ever_called_better():
-    wrong = sum(
-        judge(rate(0.5, 120, seed), rate(0.5, 120, seed + 10_000), targeted=[f"c{n:03d}" for n in range(120)]).verdict
-        == "PROMOTE"
-        for seed in range(60)
+def test_epochs_are_averaged_a_case_before_anything_is_compared():
+    """Twelve epochs of one model's twenty cases are twenty observations, not 240."""
+    once = judge([True, *[False] * 119], [False] * 120)
+    many = [pl.concat([part] * 12) for part in (arm([True, *[False] * 119]), arm([False] * 120, "incumbent"))]
+    repeated = decide(Evidence(many[0], many[1], many[1], set()), RULES)
+    assert repeated.difference == once.difference and repeated.difference and repeated.difference.n == 120
+    half = arm([True] * 120).with_columns(success=pl.Series([n % 2 == 0 for n in range(120)]))
+    mixed = decide(Evidence(pl.concat([arm([True] * 120), half]), many[1], many[1], set()), RULES)
+    assert mixed.candidate and mixed.candidate.estimate == pytest.approx(0.75)
+
+
+def test_every_verdict_says_cases_interval_margin_and_what_it_could_have_seen():
+    same = rate(0.5)
+    targeted = [f"c{n:03d}" for n in range(60)]
+    decisions = [
+        judge(rate(0.6), rate(0.05, seed=1)), judge(rate(0.05, seed=1), rate(0.6)), judge(same, same, targeted=targeted),
+        judge(same, same, targeted=["c001"]), judge(rate(0.6), rate(0.05, seed=1), schema_valid_calls=0),
+    ]  # fmt: skip
+    for decision in decisions:
+        text = " ".join(decision.reasons)
+        assert "over 240 cases in 120 clusters" in text and "95 % interval" in text, text
+        assert "margin 8.0 points" in text and "smallest difference these cases show" in text and "A/A run" in text, (
+            text
+        )
+
+
+def test_the_default_margin_is_what_the_cases_resolve_and_an_unresolved_one_decides_nothing():
+    same, default = rate(0.5), Rules(margin=None, floors={})
+    decision = judge(same, same, targeted=["c001"], rules=default)
+    assert (
+        decision.verdict == "PROMOTE" and decision.margin and decision.margin.value == pytest.approx(0.0718, abs=1e-3)
     )
-    assert wrong <= 9, f"{wrong} of 60 equal pairs were promoted; 5 % are expected"
+    tight = judge(same, same, targeted=["c001"], rules=Rules(margin=0.03))
+    assert tight.verdict == "INCONCLUSIVE" and "cannot show non-inferiority within 3.0 points" in tight.reasons[0]
+    assert any("resolve no less than 7.2 points" in reason for reason in tight.reasons)
+    assert judge(rate(0.6), rate(0.05, seed=1), rules=Rules(margin=0.03)).verdict == "PROMOTE", "better needs no margin"
+    few = judge(same[:120], same[:120], targeted=["c001"], rules=default)
+    assert few.verdict == "INCONCLUSIVE" and few.margin and few.margin.value == 0.08, "8 points is the default's cap"
+
+
+def test_an_incumbent_that_differs_from_itself_makes_everything_invalid():
+    good, old = arm(rate(0.6)), arm(rate(0.5, seed=1), "incumbent")
+    broken = old.head(60).with_columns(success=pl.lit(False))
+    decision = decide(Evidence(good, old, broken, set()), RULES)
+    assert decision.verdict == "INVALID" and "differs from itself" in decision.reasons[0]
+    assert decision.noise and decision.noise.verdict == "REJECT" and decision.noise.cases == 60
+
+
+def test_a_targeted_gain_needs_a_lower_bound_above_zero():
+    incumbent = [n % 2 == 0 for n in range(240)]
+    targeted = [f"c{n:03d}" for n in range(60)]
+    few = [True if n in (1, 3, 5) else ok for n, ok in enumerate(incumbent)]
+    many = [True if n in range(1, 24, 2) else ok for n, ok in enumerate(incumbent)]
+    weak = judge(few, [*incumbent[:239], True], targeted=targeted)
+    assert weak.verdict == "INCONCLUSIVE" and weak.details["targeted"]["difference"] > 0, weak.reasons
+    spread = [False if n in (100, 120, 140, 160, 180, 200) else ok for n, ok in enumerate(many)]
+    strong = judge(spread, incumbent, targeted=targeted)
+    assert strong.verdict == "PROMOTE" and strong.details["path"] == "targeted", strong.reasons
+
+
+def with_slice(candidate: Sequence[bool | None], incumbent: Sequence[bool | None], added: int, targeted=()) -> Decision:
+    """Judge arms whose last `added` cases are of a slice that came later."""
+    names = pl.Series(["core"] * (len(candidate) - added) + ["returns"] * added)
+    old = arm(incumbent, "incumbent").with_columns(slice=names)
+    return decide(Evidence(arm(candidate).with_columns(slice=names), old, old, set(targeted)), RULES)
+
+
+def test_an_added_slice_is_scored_apart_and_can_stop_a_promotion_but_never_carries_one():
+    worse = with_slice([*rate(0.6), *[False] * 40], [*rate(0.05, seed=1), *[True] * 40], 40)
+    assert worse.verdict == "REJECT" and "slice returns" in worse.reasons[0]
+    assert worse.difference and worse.difference.n == 240, "the core decides"
+    assert any("slice returns, scored apart: -100.0 points over 40 cases" in reason for reason in worse.reasons)
+    same = rate(0.5)
+    lucky = with_slice([*same, *[True] * 40], [*same, *[False] * 40], 40, {f"c{n:03d}" for n in range(60)})
+    assert lucky.verdict == "INCONCLUSIVE", lucky.reasons
 
 
 def forgot(general: float | None, tools: float | None = None, allowed: float | None = 0.2) -> Decision:

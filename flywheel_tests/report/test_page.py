@@ -3,12 +3,14 @@
 import re
 
 import polars as pl
+import pytest
 
 from flywheel.lake import Lake
 from flywheel.report.corrections import cost_rows
 from flywheel.report.facts import week_facts
 from flywheel.report.page import render
 from flywheel_tests.defs.test_stages import trace
+from flywheel_tests.report.conftest import Weeks
 
 WEEK = "2026-01-05"
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> \u202egnp.exe\x1b[31m"
@@ -81,3 +83,34 @@ def test_what_the_adapter_forgot_is_shown_with_its_interval_and_what_was_not_mea
     page = render(facts._replace(tables={**facts.tables, "checkpoint": trained}))
     assert "20 of 100 (5.0 times fewer)" in page
     assert "+0.325 nats a token (95 % +0.273 to +0.388)" in page and "not measured: no accepted step" in page
+
+
+@pytest.fixture(scope="module")
+def page(weeks: Weeks) -> str:
+    """The page of the fifth of ten weeks, drawn once."""
+    return render(week_facts(weeks.lake, "door", weeks.mondays[4]))
+
+
+def test_weeks_are_plotted_with_their_n_their_words_and_the_table_behind_them(page: str, weeks: Weeks):
+    assert "n = 40; core" in page and "other tools" in page and "cases solved, %" in page
+    assert 'aria-label="What serves solved 12.5% (0.0% to 27.4%) of 40 cases' in page
+    assert "after 2026-02-02; 3 of 5 decided weeks promoted" in page and weeks.mondays[5] not in page
+    assert "What it cost" in page and "data to compute: experts over accelerator" in page
+    assert page.count("<details>") == page.count("<figure>") == page.count('role="img"')
+
+
+def test_the_top_says_the_verdict_what_serves_and_where_to_look(page: str):
+    top = page[: page.index("Benchmark")]
+    assert (
+        "Adapter adapter-05 breaks a rule of the gate" in top
+        and "Adapter adapter-04 serves since 26 January 2026" in top
+    )
+    asks = top.index("What to do next")
+    assert top.index("Adapter adapter-05") < asks < top.index("<h3>Why</h3>"), "after the sentence, before the reasons"
+    assert "correct 21 runs like it (they train the right steps and pairs against what the model did)" in top
+    assert "12 were accepted this week" in top and "7 of 20" in top
+    assert "Cases that changed" in page and page.index("regressed</strong>") < page.index("fixed</strong>")
+
+
+def test_no_plot_is_empty(lake: Lake):
+    assert "Week over week" not in render(week_facts(lake, "door", WEEK))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.failures.finding import Rules
+from flywheel.detectors.finding import Rules
 from flywheel.failures.triage import Triage
 from flywheel.lake import Lake
 from flywheel.statistics.paired import rate

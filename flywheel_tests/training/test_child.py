@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from flywheel.errors import FlywheelError
 from flywheel.training.spec import PreferenceRow, SftRow, TrainSpec, write_rows
@@ -56,6 +58,28 @@ def test_it_learns_and_exports_plain_lora(tmp_path: Path, tiny_base_model: Path)
     assert [entry.stage for entry in first.log] == ["SFT"] * 12 + ["DPO"]
     assert first.sharing == "tree" and first.tokens > 4 * first.tokens_computed
     assert sorted(file.name for file in tmp_path.iterdir() if file.is_dir()) == ["out"], "no scratch is left"
+
+
+@pytest.mark.slow
+def test_it_goes_on_from_another_adapter_s_weights(tmp_path: Path, tiny_base_model: Path):
+    spec = prepare(tmp_path, tiny_base_model)
+    settings = {**json.loads(spec.read_text()), "preference_rows": str(tmp_path / "validation.jsonl")}
+    spec.write_text(json.dumps(settings))
+    subprocess.run(command(spec), check=True, capture_output=True)
+    first = read_result(spec)
+    later = {"start_adapter": str(first.adapter_path), "start_adapter_id": first.adapter_id}
+    spec.write_text(json.dumps({**settings, **later}))
+    subprocess.run(command(spec), check=True, capture_output=True)
+    second = read_result(spec)
+    assert second.adapter_id != first.adapter_id
+    assert second.sft_first_loss < 0.8 * first.sft_first_loss and second.sft_last_loss < first.sft_last_loss
+    other = tmp_path / "other"
+    shutil.copytree(first.adapter_path, other)
+    tensors = load_file(other / "adapter_model.safetensors")
+    save_file({f"{name}.elsewhere": value for name, value in tensors.items()}, other / "adapter_model.safetensors")
+    spec.write_text(json.dumps({**settings, **later, "start_adapter": str(other), "seed": 1}))
+    ended = subprocess.run(command(spec), capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "no weight of the adapter to go on from fits" in ended.stderr, ended.stderr[-2000:]
 
 
 def test_a_killed_child_leaves_no_result_and_no_adapter_and_the_error_names_the_remedy(

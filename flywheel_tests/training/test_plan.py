@@ -112,7 +112,7 @@ def test_a_model_with_windows_attends_less():
 
 def test_a_week_is_planned_from_its_own_rows_and_any_models_config(tmp_path: Path, renderer: Renderer):
     (tmp_path / "workflows").symlink_to(HOME / "workflows")
-    model = tmp_path / "models" / "tiny-random-0"
+    model = tmp_path / "models" / "tiny-random-000000000000"
     model.mkdir(parents=True)
     shutil.copyfile(renderer.tokenizer_file, model / "tokenizer.json")
     (model / "config.json").write_text(json.dumps({**SMOLLM2, "num_hidden_layers": 2, "vocab_size": 400}))

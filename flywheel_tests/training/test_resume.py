@@ -49,8 +49,12 @@ def run(spec: Path, *, until: tuple[str, int] | None = None, with_signal: signal
     progress.unlink(missing_ok=True)
     command = [sys.executable, "-m", "flywheel.training", str(spec)]
     environment = {**os.environ, "FLYWHEEL_PROGRESS": str(progress), "PYTHONUNBUFFERED": "1"}
-    with spec.with_name("log").open("ab") as log:
-        child = subprocess.Popen(command, env=environment, start_new_session=True, stdout=log, stderr=log)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a child inherits that its parent ignores a signal
+    try:
+        with spec.with_name("log").open("ab") as log:
+            child = subprocess.Popen(command, env=environment, start_new_session=True, stdout=log, stderr=log)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     while until and child.poll() is None:
         try:
             _, note, step, _ = json.loads(progress.read_text())

@@ -81,3 +81,15 @@ def test_an_environment_that_fails_says_so(folder: Path):
     (folder / "environment.py").write_text("raise RuntimeError('no shop today')")
     with pytest.raises(FlywheelError, match="no shop today"):
         load_pack(folder).environment(0)
+
+
+def test_routes_that_cannot_be_are_refused(folder: Path):
+    text = (folder / "workflow.yaml").read_text()
+    (folder / "workflow.yaml").write_text(
+        text + "traces:\n  routes:\n    - workflow: other\n      system_contains: shop\n"
+    )
+    with pytest.raises(FlywheelError, match="no route leads to desk"):
+        load_pack(folder)
+    (folder / "workflow.yaml").write_text(text + "traces:\n  routes:\n    - workflow: desk\n")
+    with pytest.raises(FlywheelError, match="a route needs a condition"):
+        load_pack(folder)

@@ -14,17 +14,19 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from flywheel.corrections.batches import exported
-from flywheel.corrections.events import Batch, EventStore, batch_id
+from flywheel.corrections.events import Batch, EventStore
 from flywheel.corrections.handoff import schemas
 from flywheel.corrections.handoff.keys import public_pem, signing_key
 from flywheel.corrections.handoff.manifest import manifest_of
 from flywheel.corrections.handoff.readme import readme
+from flywheel.corrections.handoff.slices import sliced
 from flywheel.corrections.handoff.verify import ITEM_SCHEMA, ed25519
 from flywheel.corrections.handoff.verify.personal import found_in, texts_of
 from flywheel.corrections.handoff.verify.schema import problem_of
 from flywheel.corrections.handoff.verify.strict import pretty, sha256, sha256_of
 from flywheel.corrections.handoff.zipapp import verify_zipapp
 from flywheel.corrections.items import Item, first_pass_items
+from flywheel.corrections.skills import tagged
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 from flywheel.toolcalls.arguments import canonical_json
@@ -64,6 +66,14 @@ def export(
         partner: short name of who gets it; their people are called partner/person in the store.
         partner_key: PEM public key their returns must be signed with; None asks for no signature.
     """
+    return export_slices(store, lake, pack, batch, [out], keys=keys, partner=partner, partner_key=partner_key, due_at=due_at)[0]  # fmt: skip
+
+
+def export_slices(
+    store: EventStore, lake: Lake, pack: Pack, batch: Batch, outs: list[Path], *, keys: Path, partner: str,
+    partner_key: Path | None = None, due_at: str | None = None,
+) -> list[Exported]:  # fmt: skip
+    """Write the batch as one signed folder for each of `outs`, each with its share of the items (slices.py); else as `export`."""
     if batch.closed:
         raise FlywheelError(
             "the batch is closed", where=f"{batch.workflow}, week {batch.week}", remedy="export the next one"
@@ -71,20 +81,30 @@ def export(
     key = signing_key(keys)
     pem = public_pem(key)
     fingerprint = ed25519.fingerprint(ed25519.public_key(pem) or b"")
-    items, held_back = _clean(first_pass_items(lake, batch, store))
-    name = batch_id(batch.week, batch.workflow, batch.version)
-    files, unusable = _files(items, pack)
-    manifest = manifest_of(
-        batch=name, workflow=batch.workflow, week=batch.week, version=batch.version, qa_mode=batch.qa_mode,
-        opened_at=batch.opened_at, due_at=due_at, partner=partner, partner_public_key=_partner_pem(partner_key),
-        key_fingerprint=fingerprint, guidelines=pack.guidelines, redaction=pack.settings.privacy.redact, items=items,
-        held_back=len(held_back), files=files,
-    )  # fmt: skip
-    text = pretty(manifest)
-    files |= {"manifest.json": text, "manifest.sig": key.sign(text), "public_key.pem": pem}
-    _write(out, files)
-    store.export_batch(name, sha256(text))
-    return Exported(out, fingerprint, sha256(text), len(items), held_back, unusable)
+    tags = pack.settings.skills
+    items, held_back = _clean(list(tagged({item.item_id: item for item in first_pass_items(lake, batch, store)}, tags).values()))  # fmt: skip
+    twins = [(str(payload["source"]), item_id) for _, item_id, payload in store.planted(batch.name) if payload["kind"] == "overlap"]  # fmt: skip
+    made: list[tuple[Path, dict[str, bytes], Exported]] = []
+    for number, (out, mine) in enumerate(zip(outs, sliced(items, twins, len(outs)), strict=True), 1):
+        files, unusable = _files(mine, pack)
+        manifest = manifest_of(
+            batch=batch.name, workflow=batch.workflow, week=batch.week, version=batch.version, qa_mode=batch.qa_mode,
+            opened_at=batch.opened_at, due_at=due_at, partner=partner, partner_public_key=_partner_pem(partner_key),
+            key_fingerprint=fingerprint, guidelines=pack.guidelines, redaction=pack.settings.privacy.redact, items=mine,
+            held_back=len(held_back), files=files,
+        )  # fmt: skip
+        if len(outs) > 1:
+            manifest["slice"] = {"number": number, "of": len(outs)}
+        text = pretty(manifest)
+        files |= {"manifest.json": text, "manifest.sig": key.sign(text), "public_key.pem": pem}
+        made.append((out, files, Exported(out, fingerprint, sha256(text), len(mine), held_back, unusable)))
+    for out, files, _ in made:
+        _check_free(out, files)
+    for out, files, _ in made:
+        _write(out, files)
+    for _, _, done in made:
+        store.export_batch(batch.name, done.manifest_sha256)
+    return [done for _, _, done in made]
 
 
 def item_row(item: Item) -> dict[str, Any]:
@@ -92,7 +112,8 @@ def item_row(item: Item) -> dict[str, Any]:
     return {"schema_version": ITEM_SCHEMA, "item_id": item.item_id, "position": item.position,
             "base_sha256": sha256_of(item.messages), "tools_sha256": sha256_of(item.tools), "messages": item.messages,
             "message_index": item.message_index, "failure_cluster": item.failure_cluster, "bucket": item.bucket,
-            "severity": item.severity, "picked_because": item.picked_because}  # fmt: skip
+            "severity": item.severity, "picked_because": item.picked_because,
+            **({"language": item.language} if item.language else {}), **({"skills": list(item.skills)} if item.skills else {})}  # fmt: skip
 
 
 def _clean(items: list[Item]) -> tuple[list[Item], list[tuple[str, list[str]]]]:
@@ -156,18 +177,19 @@ def _partner_pem(file: Path | None) -> str | None:
     return text.decode()
 
 
+def _check_free(out: Path, files: dict[str, bytes]) -> None:
+    if out.exists() and not _same(out / "manifest.json", files["manifest.json"]) and any(out.iterdir()):
+        raise FlywheelError(
+            "the folder holds something else", where=str(out), remedy="name a folder that is not there yet"
+        )
+
+
 def _write(out: Path, files: dict[str, bytes]) -> None:
     """The folder appears whole or not at all."""
-    if out.exists():
-        there = out / "manifest.json"
-        if there.is_file() and there.read_bytes() == files["manifest.json"]:
-            files = {name: data for name, data in files.items() if not _same(out / name, data)}
-            if not files:
-                return
-        elif any(out.iterdir()):
-            raise FlywheelError(
-                "the folder holds something else", where=str(out), remedy="name a folder that is not there yet"
-            )
+    if out.exists() and _same(out / "manifest.json", files["manifest.json"]):
+        files = {name: data for name, data in files.items() if not _same(out / name, data)}
+        if not files:
+            return
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as made:
         folder = Path(made) / "batch"

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from flywheel.corrections.events import Batch, EventStore, batch_id
 from flywheel.corrections.handoff.export import exported_hashes
+from flywheel.corrections.handoff.proved import handed_out
 from flywheel.corrections.handoff.verify.batch import Batch as HandedOut
-from flywheel.corrections.handoff.verify.batch import BatchProblem, load_batch
 from flywheel.corrections.handoff.verify.command import verify_folder
 from flywheel.corrections.handoff.verify.correction import resulting_messages
 from flywheel.corrections.handoff.verify.judge import Answer, Verdict
@@ -19,6 +19,8 @@ from flywheel.corrections.proposal import Proposal, auto_check
 from flywheel.corrections.states import Event, ItemState
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
+
+__all__ = ["Imported", "handed_out", "import_return"]
 
 
 class Imported(NamedTuple):
@@ -37,15 +39,6 @@ class Imported(NamedTuple):
     decided: list[str]
     unchanged: list[str]
     not_taken: dict[str, str]
-
-
-def handed_out(folder: Path, fingerprint: str | None = None) -> HandedOut:
-    """A batch folder, proved; raises FlywheelError instead of the judge's own exception."""
-    try:
-        return load_batch(folder, fingerprint)
-    except BatchProblem as problem:
-        raise FlywheelError(f"the batch cannot be used: {problem.rule}: {problem.what}", where=folder.name,
-                            remedy=problem.remedy) from None  # fmt: skip
 
 
 def import_return(store: EventStore, lake: Lake, handed: HandedOut, returned: Path) -> Imported:

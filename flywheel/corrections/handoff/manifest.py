@@ -15,7 +15,7 @@ from flywheel.toolcalls.arguments import sha256_of
 
 OVERLAP_SHARE = 0.12
 DUE_AFTER = timedelta(days=7)
-_RECORDS = ("item", "correction", "decision", "unfixable", "return", "attest")
+_RECORDS = ("item", "correction", "decision", "unfixable", "return", "attest", "question")
 
 
 def guideline_version(text: str) -> str:

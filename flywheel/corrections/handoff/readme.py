@@ -12,6 +12,13 @@ assistant step, correct it as `guidelines/` say, and send it back. Personal data
 
 Compare the key's fingerprint with the one you were told by telephone: `verify.pyz ... --fingerprint sha256:...` insists on it.
 
+## Correct it in the browser
+
+    python -m pip install "flywheel-loop[workbench]"
+    flywheel workbench --batch . --fingerprint sha256:...       # work on it; `flywheel batch return .` writes a part
+
+Or with any tool of your own; what counts is what you send back.
+
 ## What you send back
 
 One folder a day is enough: `returns/part-001/`, `part-002/`, ... A later part may answer an item again; the newest counts.
@@ -21,12 +28,19 @@ One folder a day is enough: `returns/part-001/`, `part-002/`, ... A later part m
 | `corrections.jsonl` | a corrected run: `patch` (RFC 6902 over the messages) or `resulting_messages` | `schemas/correction.json` |
 | `decisions.jsonl` | what your reviewer said about it; another person than who corrected it | `schemas/decision.json` |
 | `unfixable.jsonl` | an item that cannot be corrected, and why | `schemas/unfixable.json` |
+| `questions.jsonl` | a question to us, about an item or the whole batch; no personal data | `schemas/question.json` |
 | `attest.json` | how personal data was handled, who did what (pseudonyms), when everything is deleted | `schemas/attest.json` |
 | `manifest.json` | hashes of the above; write it last: `python verify.pyz seal returns/part-001 --batch . --number 1` | `schemas/return.json` |
 
 `base_sha256` is copied from the item. `trainable_indices` are the assistant steps you wrote, the corrected one first.
 `arguments` of a call are JSON as text, and must be valid against the tool's schema in `tools/<tools_sha256>.json`.
 The last part says `--complete`. If we asked for signatures: `openssl pkeyutl -sign -rawin -inkey key.pem -in manifest.json -out manifest.sig`.
+
+## What we say later
+
+Answers to your questions, amendments of the guidelines and items we call back come as signed letters: put the folder `letters/` into this
+one. `verify.pyz` reads them: an amended version of the guidelines may be named, and of an item that was called back nothing is taken
+(V23; work done before is billable). Delete what you hold of such an item.
 
 ## Judge it before you send it
 

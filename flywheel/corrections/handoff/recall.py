@@ -1,10 +1,11 @@
-"""Recalls: which handed-out batches hold items that must be given back, because their person was erased."""
+"""Recalls: which handed-out batches hold items that must be given back, as where their person was erased, and what the store does then."""
 
 from collections.abc import Collection
 from typing import NamedTuple
 
 from flywheel.corrections.events import EventStore
 from flywheel.corrections.handoff.export import exported_hashes
+from flywheel.corrections.states import WITHDRAWALS, Event
 
 
 class Recall(NamedTuple):
@@ -25,3 +26,11 @@ def recalls(store: EventStore, item_ids: Collection[str]) -> list[Recall]:
         if manifests and theirs:
             found.append(Recall(batch.name, manifests, theirs))
     return found
+
+
+def withdrawn(store: EventStore, batch: str, item_ids: Collection[str], reason: str, by: str) -> int:
+    """Withdraw what of the items was accepted already, and return how many; a mere mistake in the hand-out withdraws nothing."""
+    accepted = [item_id for item_id in item_ids if store.state(item_id, batch).status in ("accepted", "released")]
+    for item_id in accepted if reason in WITHDRAWALS else ():
+        store.append(batch, Event(item_id, "withdraw", by, {"reason": reason}))
+    return len(accepted) if reason in WITHDRAWALS else 0

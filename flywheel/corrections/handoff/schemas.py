@@ -10,6 +10,7 @@ from flywheel.corrections.handoff.verify import (
     CORRECTION_SCHEMA,
     DECISION_SCHEMA,
     ITEM_SCHEMA,
+    QUESTION_SCHEMA,
     RETURN_SCHEMA,
     UNFIXABLE_SCHEMA,
 )  # fmt: skip
@@ -54,6 +55,7 @@ ITEM = _object(
      "message_index": {"type": "integer", "description": "The assistant step that is suspected; another may be marked."},
      "failure_cluster": {"type": "string"}, "bucket": {"type": "string"}, "severity": {"type": "string"},
      "picked_because": {"type": "string"}},
+    {"language": {"type": "string"}, "skills": {"type": "array", "items": {"type": "string"}}},
 )  # fmt: skip
 CORRECTION = _object(
     {
@@ -93,6 +95,12 @@ ATTEST = _object({
         "type": "array", "items": {"enum": ["annotator", "reviewer", "adjudicator"]}}})},
 })  # fmt: skip
 
+QUESTION = _object({
+    "schema_version": {"const": QUESTION_SCHEMA}, "question_id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    "item_id": {"type": ["string", "null"], "description": "null asks about the whole batch."}, "actor_ref": _ACTOR, "asked_at": _TIME,
+    "text": {"type": "string", "minLength": 1, "maxLength": 4_000},
+})  # fmt: skip
+
 SCHEMAS = {
     "item": ITEM,
     "correction": CORRECTION,
@@ -100,6 +108,7 @@ SCHEMAS = {
     "unfixable": UNFIXABLE,
     "return": RETURN,
     "attest": ATTEST,
+    "question": QUESTION,
 }
 
 

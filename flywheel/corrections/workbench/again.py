@@ -13,6 +13,7 @@ from flywheel.corrections.workbench.rules import Refusal
 from flywheel.toolcalls.arguments import parse_arguments
 from flywheel.toolcalls.diff import equal
 from flywheel.workflows.environment import run_calls
+from flywheel.workflows.guesses import unconfirmed_reads
 from flywheel.workflows.pack import Pack
 
 SEED = 0
@@ -50,7 +51,9 @@ def observe_again(
                 return Observation(run_calls(world, step), "reexecuted")
         except Exception as error:  # a pack's own code may raise anything; the page must not
             problem = f"the pack's environment failed: {type(error).__name__}: {error}"[:300]
-    if (found := recorded(tools, original, before, step)) is not None:
+    careful = unconfirmed_reads(pack.folder)  # read-only by a guess alone: taken to write
+    known = [{**tool, "x-access": "write"} if tool["function"]["name"] in careful else tool for tool in tools]
+    if (found := recorded(known, original, before, step)) is not None:
         return Observation(found, "recorded")
     raise Refusal("W13", f"{problem}, and the run holds no result of this very call")
 

@@ -13,6 +13,7 @@ from flywheel.corrections.items import Item
 from flywheel.corrections.states import UNFIXABLE
 from flywheel.corrections.workbench import draft as drafts
 from flywheel.corrections.workbench.call import Call
+from flywheel.corrections.workbench.catalogue import msg
 from flywheel.corrections.workbench.commands import INTO_A_FIELD, OPERATIONS
 from flywheel.corrections.workbench.draft import Draft, proposal_of
 from flywheel.corrections.workbench.editor import (
@@ -84,7 +85,7 @@ def submit(call: Call) -> Response:
         call.desk.submit(call.item_id, call.name, proposal, after=call.seen, origins=list(draft.origins), effort=effort)
     alike = call.form.get("similar") and not _adjudicates(call)
     told = _patch_similar(call, item, draft) if alike else ""
-    return _next_page(call, told or "Kept: the correction is with the reviewers.")
+    return _next_page(call, told or msg("Kept: the correction is with the reviewers."))
 
 
 def similar(call: Call) -> Response:
@@ -101,7 +102,7 @@ def similar(call: Call) -> Response:
 def give_back(call: Call) -> Response:
     """Leave the item to others; the draft stays with the person."""
     call.desk.give_back(call.item_id, call.name, after=call.seen)
-    return _next_page(call, "Given back: the item waits for somebody.") if call.form.get("next") else call.go("/")
+    return _next_page(call, msg("Given back: the item waits for somebody.")) if call.form.get("next") else call.go("/")
 
 
 def claim_again(call: Call) -> Response:
@@ -114,7 +115,7 @@ def report(call: Call) -> Response:
     """Report personal data: nobody is given the item before somebody has looked after it."""
     call.desk.report_privacy(call.item_id, call.name, call.form.get("note", "")[:500], after=call.seen)
     if call.form.get("from") == "annotate":
-        return _next_page(call, "Reported: the item is kept away from everybody until it was looked after.")
+        return _next_page(call, msg("Reported: the item is kept away from everybody until it was looked after."))
     return call.go("/")
 
 
@@ -196,8 +197,8 @@ def _next_page(call: Call, told: str) -> Response:
 def _editor(call: Call, item: Item, draft: Draft, *, focus: bool = False) -> dict[str, Any]:
     place = call.desk.place(item.item_id)
     last = draft.tail[-1] if draft.tail else None
-    rolls = "start the workbench with --model-url to let the current checkpoint go on" if call.bench.model is None else (
-        "" if last and last["role"] == "tool" else "run the tool first: the model goes on from a result"
+    rolls = msg("start the workbench with --model-url to let the current checkpoint go on") if call.bench.model is None else (
+        "" if last and last["role"] == "tool" else msg("run the tool first: the model goes on from a result")
     )  # fmt: skip
     return {
         "item": item, "place": place, "draft": draft, "editor": editor_of(item, draft, focus=focus), "field_id": field_id,
@@ -226,7 +227,10 @@ def _similar(call: Call, item: Item, draft: Draft) -> list[tuple[str, Any]]:
         return []
     found = []
     for place in call.desk.board.similar(item.failure_cluster):
-        if place.reported or place.roles.get(call.name, "annotator") != "annotator" or len(found) >= MOST_SIMILAR:
+        mine = place.roles.get(call.name, "annotator") == "annotator" and call.desk.matching.fits(
+            place.item_id, call.name
+        )
+        if place.reported or not mine or len(found) >= MOST_SIMILAR:
             continue
         fitting = apply_patch(patch, call.desk.items[place.item_id])
         if fitting is not None:
@@ -247,4 +251,4 @@ def _patch_similar(call: Call, item: Item, draft: Draft) -> str:
             done += 1
         except Refusal:
             continue
-    return f"Kept, with {done} similar items: each is reviewed on its own."
+    return call.say(msg("Kept, with {done} similar items: each is reviewed on its own.")).format(done=done)

@@ -6,7 +6,7 @@ microseconds with ten thousand open items. What an event changes is the state ma
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, get_args
 
@@ -62,10 +62,13 @@ class Board:
     Args:
         batch: its id in the store.
         items: item id -> (position, failure cluster).
+        fits: (item id, person) -> whether they have the skills it asks for; None asks nobody.
     """
 
-    def __init__(self, batch: str, items: Mapping[str, tuple[int, str]]) -> None:
-        self.batch = batch
+    def __init__(
+        self, batch: str, items: Mapping[str, tuple[int, str]], fits: Callable[[str, str], bool] | None = None
+    ) -> None:
+        self.batch, self._fits = batch, fits
         self.places = {key: Place(key, position, cluster) for key, (position, cluster) in items.items()}
         self.closed = False
         self.lots = 0
@@ -109,6 +112,11 @@ class Board:
         """Items by status; only statuses that occur."""
         return {status: len(line) for status, line in self._by_status.items() if line}
 
+    def waiting(self, status: str, actor: str) -> int:
+        """Items in a status that ask for nothing the person does not have."""
+        line = self._by_status.get(status, [])
+        return len(line) if self._fits is None else sum(self._fits(key, actor) for _, key in line)
+
     def done(self) -> int:
         """Items nobody has to touch again."""
         return len(self.places) - sum(len(self._by_status.get(status, [])) for status in OPEN)
@@ -140,7 +148,7 @@ class Board:
     def _may_take(self, place: Place, actor: str, role: str) -> bool:
         if place.reported or place.roles.get(actor, role) != role or (actor, role) in place.closed_to:
             return False
-        if actor in place.state.barred:
+        if actor in place.state.barred or (self._fits is not None and not self._fits(place.item_id, actor)):
             return False
         return not (role == "reviewer" and actor in place.state.reviewers)
 

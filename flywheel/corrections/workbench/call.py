@@ -7,6 +7,7 @@ token, role, size) has happened before they are called.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,11 +15,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from flywheel.chat.visible import has_hidden, segments, visible
+from flywheel.corrections.workbench.catalogue import Catalogue, Words, catalogue, script_texts
 from flywheel.corrections.workbench.desk import Desk
 from flywheel.corrections.workbench.forward import Model
 from flywheel.corrections.workbench.people import People, Person
+from flywheel.corrections.workbench.prompts import Demonstrations
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.sessions import COOKIE, LIFETIME_SECONDS, Attempts, Session, Sessions
+from flywheel.privacy.egress import is_loopback
 
 CLIP = 4_000
 _EFFORT = {"active_ms": 86_400_000, "first_edit_ms": 86_400_000, "keystrokes": 1_000_000}
@@ -32,6 +36,8 @@ class Workbench(NamedTuple):
     sessions: Sessions
     attempts: Attempts
     model: Model | None
+    words: Catalogue = catalogue()
+    demonstrations: Demonstrations | None = None
 
 
 @dataclass
@@ -87,7 +93,7 @@ class Call:
         """What the page measured: active_ms, first_edit_ms, keystrokes, opened_at; anything implausible is left out."""
         try:
             told = json.loads(self.form.get("effort", "{}"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         if not isinstance(told, dict):
             return {}
@@ -97,20 +103,25 @@ class Call:
         opened = told.get("opened_at")
         return {**kept, "opened_at": opened} if isinstance(opened, str) and len(opened) <= 32 else kept
 
+    def say(self, text: str) -> str:
+        """A text of ours in the language of the pages."""
+        return self.bench.words.say(text)
+
     def page(
         self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
     ) -> Response:
         """A template, filled in."""
-        text = TEMPLATES.get_template(template).render(
+        text = templates(self.bench.words).get_template(template).render(
             csrf=self.bench.sessions.token(self.session), person=self.person, desk=self.desk, pack=self.desk.pack,
             board=self.desk.board, path=self.request.url.path, **values,
         )  # fmt: skip
         return HTMLResponse(text.encode("utf-8", "replace"), status_code=status, headers=dict(headers or {}))
 
     def keep(self, response: Response, session: Session) -> None:
-        """Set the session's cookie on a response."""
+        """Set the session's cookie on a response; asked by another name than this machine's, it goes over TLS alone."""
+        secure = self.request.url.scheme == "https" or not is_loopback(self.request.url.hostname or "")
         response.set_cookie(COOKIE, self.bench.sessions.cookie(session), max_age=LIFETIME_SECONDS, httponly=True,
-                            samesite="strict", secure=self.request.url.scheme == "https", path="/")  # fmt: skip
+                            samesite="strict", secure=secure, path="/")  # fmt: skip
 
     def go(self, path: str) -> Response:
         """Another page."""
@@ -135,15 +146,16 @@ def _pretty(value: Any) -> str:
     return short if len(short) <= 60 else json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def _templates() -> Environment:
+@lru_cache(maxsize=8)
+def templates(words: Catalogue) -> Environment:
+    """The templates in one language."""
     made = Environment(loader=PackageLoader("flywheel.corrections.workbench"), autoescape=True, undefined=StrictUndefined,
-                       trim_blocks=True, lstrip_blocks=True, auto_reload=False)  # fmt: skip
+                       trim_blocks=True, lstrip_blocks=True, auto_reload=False, extensions=[Words])  # fmt: skip
+    made.catalogue = words  # type: ignore[attr-defined]
     made.filters.update(
         visible=visible, segments=segments, pretty=_pretty, words=lambda text: str(text).replace("_", " ")
     )
     made.tests["hiding"] = has_hidden
-    made.globals.update(CLIP=CLIP)
+    script = {text: said for text in script_texts() if (said := words.say(text)) != text}
+    made.globals.update(CLIP=CLIP, language=words.language, script_words=script)
     return made
-
-
-TEMPLATES = _templates()

@@ -12,12 +12,13 @@ from flywheel.corrections.workbench import draft as drafts
 from flywheel.corrections.workbench.again import observe_again
 from flywheel.corrections.workbench.call import Call
 from flywheel.corrections.workbench.draft import Draft
-from flywheel.corrections.workbench.editor import changed_array, other_tool, problems_of, tool_of
+from flywheel.corrections.workbench.editor import begin_fields, changed_array, other_tool, problems_of
 from flywheel.corrections.workbench.rules import Refusal
+from flywheel.corrections.workbench.target import tool_of
 
 REFUSAL = "I cannot help with that."
 # Commands after which the page puts the person into a field: they have to type or pick now.
-INTO_A_FIELD = ("tool", "answer", "add-call", "next", "add-item")
+INTO_A_FIELD = ("tool", "answer", "add-call", "next", "add-item", "form")
 
 Operation = Callable[[Call, Item, Draft, str], Draft]
 
@@ -84,6 +85,7 @@ OPERATIONS: dict[str, Operation] = {
     "answer": lambda call, item, draft, value: drafts.answer(draft),
     "refusal": _refuse,
     "raw": lambda call, item, draft, value: drafts.show_raw(draft, not draft.raw),
+    "form": lambda call, item, draft, value: begin_fields(item, draft),
     "again": _again,
     "roll": _roll,
     "next": lambda call, item, draft, value: drafts.go_on(draft, {"role": "assistant", "content": ""}, "written") if draft.tail else draft,

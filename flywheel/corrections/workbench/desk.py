@@ -7,20 +7,23 @@ store itself.
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.corrections.events import LEASE, Batch, EventStore, batch_id
 from flywheel.corrections.items import Item, batch_items
 from flywheel.corrections.lots import close_lot, settle_lot
 from flywheel.corrections.proposal import Proposal, auto_check
-from flywheel.corrections.states import HELD, Event
+from flywheel.corrections.skills import Matching, matching_of, tagged
+from flywheel.corrections.states import HELD, OPEN, Event
 from flywheel.corrections.workbench.board import Board, Place
 from flywheel.corrections.workbench.grades import Grades
 from flywheel.corrections.workbench.lot import lot_of
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.errors import FlywheelError
-from flywheel.lake import Lake
 from flywheel.workflows.pack import Pack
+
+if TYPE_CHECKING:
+    from flywheel.lake import Lake
 
 _SWEEP = timedelta(seconds=30)
 
@@ -32,13 +35,16 @@ class Desk:
         week: Monday of the batch to serve; None serves the oldest open one, else the newest.
     """
 
-    def __init__(self, store: EventStore, grades: Grades, lake: Lake, pack: Pack, *, week: str | None = None) -> None:
+    correspondence: Any = None  # questions to the house: on a partner's bench alone
+
+    def __init__(self, store: EventStore, grades: Grades, lake: "Lake", pack: Pack, *, week: str | None = None) -> None:
         self.store, self.grades, self.lake, self.pack = store, grades, lake, pack
         self._week = week
         self._lock = threading.RLock()
         self._swept = datetime.min.replace(tzinfo=UTC)
         self.batch: Batch | None = None
         self.items: dict[str, Item] = {}
+        self.matching = Matching({}, None)
         self.board = Board("", {})
         self.last_cluster: dict[str, str] = {}
         self.last_refusal: dict[str, str] = {}
@@ -57,6 +63,10 @@ class Desk:
             self.board.follow(news)
             self._settle()
             return self.board
+
+    def nobody(self) -> list[tuple[str, int]]:
+        """(tags, items) of open items that nobody in the pack has the skills for."""
+        return self.matching.nobody(place.item_id for place in self.board.with_status(*OPEN))
 
     def item(self, item_id: str) -> Item:
         """The item; raises Refusal W07."""
@@ -118,7 +128,7 @@ class Desk:
         """
         item = self.item(item_id)
         if proposal is not None:
-            problems = auto_check(proposal, item.messages, item.tools)
+            problems = auto_check(proposal, item.messages, item.tools, item.responses)
             if problems:
                 raise Refusal("W05", problems[0])
             payload = {**proposal.payload(), **payload}
@@ -164,8 +174,14 @@ class Desk:
         self.batch = chosen
         planted = {item_id for _, item_id, _ in self.store.planted(name)}
         if name != self.board.batch or planted - set(self.board.places):
-            self.items = batch_items(self.lake, chosen, self.store)
-            self.board = Board(name, {key: (item.position, item.failure_cluster) for key, item in self.items.items()})
+            found = self._items_of(chosen)
+            self.items = {key: item._replace(responses=self.pack.responses) for key, item in found.items()}
+            self.matching = matching_of(self.items, self.pack.settings.skills)
+            places = {key: (item.position, item.failure_cluster) for key, item in self.items.items()}
+            self.board = Board(name, places, self.matching.fits if self.matching.people is not None else None)
+
+    def _items_of(self, batch: Batch) -> dict[str, Item]:
+        return tagged(batch_items(self.lake, batch, self.store), self.pack.settings.skills)
 
     def _settle(self) -> None:
         """What the system owes the log: the check of a submission, and the end of leases nobody renewed."""
@@ -177,7 +193,7 @@ class Desk:
             if not state.get("unfixable"):
                 proposal = Proposal(state["first_bad_message_index"], state["messages"], state["trainable_indices"], state["suffix_mode"])  # fmt: skip
                 item = self.items[place.item_id]
-                problems = auto_check(proposal, item.messages, item.tools)
+                problems = auto_check(proposal, item.messages, item.tools, item.responses)
             self._say(place, Event(place.item_id, "check", "system", {"problems": problems}))
         self._settle_lot()
         now = datetime.now(UTC)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from flywheel.corrections.proposal import Message, Proposal
 from flywheel.toolcalls.arguments import canonical_json, parse_arguments, sha256_of
+from flywheel.toolcalls.structured_answers import canonical_answer
 
 Origin = Literal["written", "model", "reexecuted", "recorded"]
 _UNDO, _UNDO_LARGE, _LARGE = 40, 3, 50_000
@@ -143,6 +144,16 @@ def typed(before: Draft, after: Draft) -> Draft:
 def show_raw(draft: Draft, raw: bool) -> Draft:
     """Show the arguments as JSON, or as a form again."""
     return replace(draft, raw=raw, unread=None, typing=False)
+
+
+def set_fields(draft: Draft, fields: Mapping[str, Any], unread: Mapping[str, str] | None = None) -> Draft:
+    """The form's values of a structured answer, written as canonical JSON; the same values again change nothing."""
+    step, text = draft.step, canonical_json(fields)
+    if step is None or (
+        canonical_answer(step.get("content") or "") == text and (unread or None) == (draft.unread or None)
+    ):
+        return draft
+    return _rewritten(draft, {**step, "content": text}, unread=unread or None)
 
 
 def set_content(draft: Draft, text: str) -> Draft:

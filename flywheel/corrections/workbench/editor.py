@@ -14,9 +14,9 @@ from flywheel.corrections.workbench import draft as drafts
 from flywheel.corrections.workbench.draft import Draft, proposal_of
 from flywheel.corrections.workbench.form import Field, draw, pointer, shape_of
 from flywheel.corrections.workbench.offered import Offered
+from flywheel.corrections.workbench.target import target_of
 from flywheel.corrections.workbench.timeline import ShownStep, shown_steps
-from flywheel.toolcalls.arguments import parse_arguments
-from flywheel.toolcalls.schema_check import check_call, tool_names
+from flywheel.toolcalls.schema_check import tool_names
 
 
 class Problems(NamedTuple):
@@ -36,7 +36,9 @@ class Editor(NamedTuple):
 
     Attributes:
         at: which state of which step the form was drawn from; posted back, so that fields of an older drawing are not read.
-        fields: of the shown call; None shows JSON.
+        fields: of the shown call or structured answer; None shows JSON, or words.
+        response: name of the schema that the shown answer must have; empty where words are free, or the step calls.
+        begins: whether such an answer is no JSON object yet, so that an empty form may be begun.
         tail: the corrected step and what follows.
         focus: name of the field to go to.
     """
@@ -46,6 +48,8 @@ class Editor(NamedTuple):
     tool: str
     fields: tuple[Field, ...] | None
     drawable: bool
+    response: str
+    begins: bool
     raw: str
     content: str
     tail: list[ShownStep]
@@ -56,21 +60,18 @@ class Editor(NamedTuple):
 
 def editor_of(item: Item, draft: Draft, *, focus: bool = False) -> Editor:
     """The editor of a draft."""
-    calls = draft.calls
-    call = calls[draft.call] if calls else None
-    name = call["function"]["name"] if call else ""
-    raw = call["function"]["arguments"] if call else ""
-    held = parse_arguments(raw).value
+    shown = target_of(item, draft)
     before = [*item.messages[: draft.marked or 0], *draft.tail[: draft.open]]
-    tool = tool_of(item, name)
     fields = None
-    if call and tool and held is not None:
-        fields = draw(tool["function"].get("parameters") or {}, held, unread=draft.unread, offers=Offered(before))
+    if shown.held is not None:
+        fields = draw(shown.schema, shown.held, unread=draft.unread, offers=Offered(before))
     problems = problems_of(item, draft)
     content = str((draft.step or {}).get("content") or "")
     tail = shown_steps([*item.messages[: draft.marked or 0], *draft.tail], item.tools, first=draft.marked or 0, origins=draft.origins)  # fmt: skip
     wanted = _focus(draft, fields, problems) if focus else ""
-    return Editor(draft, drawn_at(draft), name, None if draft.raw else fields, fields is not None, raw, content,
+    raw, name = (shown.text, shown.name) if draft.calls else ("", "")
+    begins = bool(shown.response) and shown.held is None and draw(shown.schema, {}) is not None
+    return Editor(draft, drawn_at(draft), name, None if draft.raw else fields, fields is not None, shown.response, begins, raw, content,
                   tail if draft.tail else [], problems, item.tools, wanted)  # fmt: skip
 
 
@@ -89,15 +90,13 @@ def problems_of(item: Item, draft: Draft) -> Problems:
     if proposal is None:
         return Problems(["mark the first wrong step, or say why nothing can be corrected"], {})
     by_field = {name: "this is no JSON yet" for name in draft.unread or {}}
-    if draft.calls:
-        call = draft.calls[draft.call]["function"]
-        for error in check_call(item.tools, call["name"], call["arguments"]):
-            path = tuple(error.path.split("/")) if error.path else ()
-            if error.kind in ("missing_required", "unexpected_argument"):
-                path = (*path, _quoted(error.message))
-            by_field.setdefault(pointer(path), error.message)
+    for error in target_of(item, draft).errors(item):
+        path = tuple(error.path.split("/")) if error.path else ()
+        if error.kind in ("missing_required", "unexpected_argument"):
+            path = (*path, _quoted(error.message))
+        by_field.setdefault(pointer(path), error.message)
     said = [f"{name}: {text}" for name, text in by_field.items() if name in (draft.unread or {})]
-    return Problems([*said, *auto_check(proposal, item.messages, item.tools)], by_field)
+    return Problems([*said, *auto_check(proposal, item.messages, item.tools, item.responses)], by_field)
 
 
 def read_fields(item: Item, draft: Draft, form: Mapping[str, str]) -> Draft:
@@ -110,19 +109,18 @@ def read_fields(item: Item, draft: Draft, form: Mapping[str, str]) -> Draft:
     if "raw" in form and (draft.raw or not _drawable(item, draft)):
         text = form["raw"].replace("\r\n", "\n")
         return drafts.typed(changed, drafts.set_raw(changed, text)) if not form.get("kept") else changed
-    if not any(name.startswith("s:") for name in form) or not draft.calls:
+    shown = target_of(item, changed)
+    if not any(name.startswith("s:") for name in form) or shown.held is None:
         return changed
-    call = changed.calls[draft.call]["function"]
-    tool, held = tool_of(item, call["name"]), parse_arguments(call["arguments"]).value
-    if tool is None or held is None:
-        return changed
-    found = answers.read(tool["function"].get("parameters") or {}, form, held)
-    return drafts.typed(changed, drafts.set_arguments(changed, found.arguments, found.unread))
+    found = answers.read(shown.schema, form, shown.held)
+    put = drafts.set_arguments if draft.calls else drafts.set_fields
+    return drafts.typed(changed, put(changed, found.arguments, found.unread))
 
 
 def changed_array(item: Item, draft: Draft, name: str, *, add: bool) -> Draft:
     """One element more or less in the array (or element) with that JSON pointer."""
-    held = parse_arguments(draft.calls[draft.call]["function"]["arguments"]).value if draft.calls else None
+    shown = target_of(item, draft)
+    held = shown.held
     if held is None:
         return draft
     steps = [step.replace("~1", "/").replace("~0", "~") for step in name.split("/")[1:]]
@@ -134,17 +132,18 @@ def changed_array(item: Item, draft: Draft, name: str, *, add: bool) -> Draft:
             parent[key] = []
         parent = parent[key]
     if add and isinstance(parent, list):
-        parent.append(_blank(item, draft, steps))
+        parent.append(_blank(shown.schema, steps))
     elif not add and isinstance(parent, list):
         del parent[int(steps[-1])]
     elif not add:
         parent.pop(steps[-1], None)
-    return drafts.set_arguments(draft, held)
+    return (drafts.set_arguments if draft.calls else drafts.set_fields)(draft, held)
 
 
-def tool_of(item: Item, name: str) -> dict[str, Any] | None:
-    """The tool of that name, as the run was offered it."""
-    return next((tool for tool in item.tools if tool["function"]["name"] == name), None)
+def begin_fields(item: Item, draft: Draft) -> Draft:
+    """An empty form for an answer that must be structured and is words so far; undo brings the words back."""
+    shown = target_of(item, draft)
+    return drafts.set_fields(drafts.show_raw(draft, False), {}) if shown.response and shown.held is None else draft
 
 
 def field_id(name: str) -> str:
@@ -158,10 +157,8 @@ def other_tool(item: Item) -> str:
     return names[0] if names else ""
 
 
-def _blank(item: Item, draft: Draft, steps: list[str]) -> Any:
+def _blank(root: dict[str, Any], steps: list[str]) -> Any:
     """What a new element holds before anybody typed: the emptiest value of its kind."""
-    tool = tool_of(item, draft.calls[draft.call]["function"]["name"])
-    root = tool["function"].get("parameters") if tool else {}
     shape = shape_of(root, root)
     for step in steps:
         inner = shape.schema.get("items") if step.isdecimal() and shape.widget == "array" else (shape.schema.get("properties") or {}).get(step)  # fmt: skip
@@ -173,14 +170,12 @@ def _blank(item: Item, draft: Draft, steps: list[str]) -> Any:
 
 
 def _drawable(item: Item, draft: Draft) -> bool:
-    call = draft.calls[draft.call]["function"] if draft.calls else None
-    tool = tool_of(item, call["name"]) if call else None
-    held = parse_arguments(call["arguments"]).value if call else None
-    return tool is not None and held is not None and draw(tool["function"].get("parameters") or {}, held) is not None
+    shown = target_of(item, draft)
+    return shown.held is not None and draw(shown.schema, shown.held) is not None
 
 
 def _focus(draft: Draft, fields: tuple[Field, ...] | None, problems: Problems) -> str:
-    if not draft.calls:
+    if not draft.calls and fields is None:
         return "content"
     for field in _flat(fields or ()):
         if field.name in problems.by_field and field.widget != "object":

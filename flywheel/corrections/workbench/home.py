@@ -1,20 +1,24 @@
-"""The pages around the work: signing in, the five ways to begin, and the lead's account of the batch."""
+"""The pages around the work: signing in, the five ways to begin, and the lead's account of the batch.
+
+What reads the lake is imported by the page that shows it: a partner's bench serves the others without one.
+"""
 
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from flywheel.corrections.effort import item_rows, totals, work_of
 from flywheel.corrections.states import HELD, OPEN
-from flywheel.corrections.verdict import judge
 from flywheel.corrections.workbench.board import Board, Place
 from flywheel.corrections.workbench.call import Call
+from flywheel.corrections.workbench.catalogue import msg
 from flywheel.corrections.workbench.grading import by_arm
 from flywheel.corrections.workbench.lot import lot_of
 from flywheel.corrections.workbench.rules import Refusal
+from flywheel.errors import FlywheelError
 
 STATES = (
     "queued",
@@ -28,6 +32,14 @@ STATES = (
     "dropped",
     "released",
 )
+
+
+NOTHING_LEFT = {
+    "annotate": msg("Nothing is left to annotate for you."),
+    "review": msg("Nothing is left to review for you."),
+    "adjudicate": msg("Nothing is left to adjudicate for you."),
+    "audit": msg("Nothing is left to audit for you."),
+}
 
 
 class Doorway(NamedTuple):
@@ -54,7 +66,12 @@ def sign_in(call: Call) -> Response:
         person = call.bench.people.sign_in(name, call.form.get("password", ""))
     except Refusal as refused:
         call.bench.attempts.failed(name)
-        return call.page("sign_in.html", status=refused.status, passwords=call.bench.people.exist(), told=refused.what)
+        return call.page(
+            "sign_in.html",
+            status=refused.status,
+            passwords=call.bench.people.exist(),
+            told=f"{refused.code}: {call.say(refused.says)}",
+        )
     response = call.go("/")
     call.keep(response, call.bench.sessions.new(person.name))
     return response
@@ -71,26 +88,48 @@ def home(call: Call) -> Response:
     """What there is to do for this person."""
     board = call.desk.refresh()
     lot = lot_of(call.desk.store, board)
-    mine = {role: _held(board, call.name, role) for role in ("annotator", "reviewer", "adjudicator")}
-    count = board.counts().get
+    held = {role: held_by(board, call.name, role) for role in ("annotator", "reviewer", "adjudicator")}
+    count = partial(board.waiting, actor=call.name)
     ways = {
-        "annotator": Doorway("1", "/annotate/next", "Annotate", "mark the first wrong step and correct it", count("queued", 0) + mine["annotator"]),
-        "reviewer": Doorway("2", "/review/next", "Review", "look at what a colleague corrected", count("auto_checked", 0) + mine["reviewer"]),
-        "adjudicator": Doorway("3", "/adjudicate/next", "Adjudicate", "decide what two disagree about", count("disputed", 0) + mine["adjudicator"]),
+        "annotator": Doorway("1", "/annotate/next", "Annotate", "mark the first wrong step and correct it", count("queued") + held["annotator"]),
+        "reviewer": Doorway("2", "/review/next", "Review", "look at what a colleague corrected", count("auto_checked") + held["reviewer"]),
+        "adjudicator": Doorway("3", "/adjudicate/next", "Adjudicate", "decide what two disagree about", count("disputed") + held["adjudicator"]),
         "auditor": Doorway("4", "/audit/next", "Audit", "look again at a sample of what was accepted" if lot.closed else "opens when every item is decided", len(lot.waiting)),
         "grader": Doorway("5", "/grade", "Grade", "judge evaluation outputs without knowing whose they are", 0, False),
         "lead": Doorway("6", "/lead", "Lead", "throughput, ageing, agreement, closing", 0, False),
     }  # fmt: skip
     roles = call.person.roles if call.person else ()
     done = call.request.query_params.get("done", "")
-    told = f"Nothing is left to {done} for you." if done in ("annotate", "review", "adjudicate", "audit") else ""
-    return call.page(
-        "home.html", ways=[way for role, way in ways.items() if role in roles], told=told, batch=call.desk.batch
-    )
+    told = NOTHING_LEFT.get(done, "")
+    mine = Doorway("7", "/receipts", "Receipts", "what became of your corrections", 0, False)
+    shown = [*(way for role, way in ways.items() if role in roles), mine, *_demonstrate(call)]
+    return call.page("home.html", ways=shown, told=told, batch=call.desk.batch)
+
+
+def _demonstrate(call: Call) -> list[Doorway]:
+    """The way to the prompts, where there are any and this person writes."""
+    source = call.bench.demonstrations
+    if source is None or call.person is None or "annotator" not in call.person.roles:
+        return []
+    try:
+        waiting, about = sum(not one.shown_by for one in source.prompts()), msg("write the right run from a prompt")
+    except FlywheelError as error:  # a task that was broken meanwhile keeps nobody from correcting
+        waiting, about = 0, error.what
+    return [Doorway("8", "/demonstrate/next", "Demonstrate", about, waiting)]
+
+
+def my_receipts(call: Call) -> Response:
+    """What became of this person's corrections; frozen cases are counted, never shown."""
+    from flywheel.corrections.receipts import Who, receipts
+
+    found = receipts(call.desk.lake, call.desk.pack.name, Who(call.name))
+    return call.page("receipts.html", receipts=found)
 
 
 def lead(call: Call) -> Response:
     """How the batch stands."""
+    from flywheel.corrections.verdict import judge
+
     board = call.desk.refresh()
     lot = lot_of(call.desk.store, board)
     counts = board.counts()
@@ -117,7 +156,8 @@ def lead_deed(call: Call) -> Response:
     return call.go("/lead")
 
 
-def _held(board: Board, actor: str, role: str) -> int:
+def held_by(board: Board, actor: str, role: str) -> int:
+    """How many items a person holds in a role."""
     status = next(status for status, held in HELD.items() if held == role)
     return sum(place.holder() == actor for place in board.with_status(status))
 
@@ -168,6 +208,8 @@ def _clusters(board: Board) -> list[tuple[str, int, int, int]]:
 
 def _cost(call: Call, accepted: int) -> list[tuple[str, float | None, str]]:
     """(figure, value, note) of what the batch cost, by the pack's rates; a figure nobody measured is None."""
+    from flywheel.corrections.effort import item_rows, totals, work_of
+
     desk, batch = call.desk, call.desk.batch
     if batch is None:
         return []

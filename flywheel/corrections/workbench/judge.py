@@ -13,11 +13,13 @@ from flywheel.corrections.items import Item
 from flywheel.corrections.proposal import Message
 from flywheel.corrections.states import DEFECTS, ItemState
 from flywheel.corrections.workbench.call import Call, Page
+from flywheel.corrections.workbench.catalogue import msg
 from flywheel.corrections.workbench.lot import lot_of
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.timeline import ShownStep, shown_steps
 from flywheel.toolcalls.arguments import parse_arguments
 from flywheel.toolcalls.diff import Change, diff
+from flywheel.toolcalls.structured_answers import answer_fields
 
 REASONS = (
     "another step was wrong first",
@@ -81,7 +83,7 @@ class Compared(NamedTuple):
 
     Attributes:
         tool: (before, after) where the tool differs.
-        changes: of the arguments, call by call.
+        changes: of the arguments, call by call; of a structured answer's fields.
         words: (before, after) where what was said differs.
     """
 
@@ -91,8 +93,11 @@ class Compared(NamedTuple):
 
 
 def compared(before: Message, after: Message) -> Compared:
-    """The difference of two assistant steps."""
+    """The difference of two assistant steps; two structured answers are compared field by field, as arguments are."""
     old, new = before.get("tool_calls") or [], after.get("tool_calls") or []
+    fields = [answer_fields(message.get("content")) for message in (before, after) if not message.get("tool_calls")]
+    if len(fields) == 2 and None not in fields and (changes := diff(*fields)):
+        return Compared(None, changes, None)
     names = [" + ".join(call["function"]["name"] for call in calls) or "(answers)" for calls in (old, new)]
     values = [[_arguments(call) for call in calls] for calls in (old, new)]
     first, second = (value[0] if len(value) == 1 else value for value in values)
@@ -143,7 +148,7 @@ def decide(pass_: Pass) -> Page:
         place = _theirs(call, pass_, call.item_id)
         if call.form.get("decision") == "give_back" and pass_.opens:
             call.desk.give_back(call.item_id, call.name, after=call.seen)
-            return _go_on(call, pass_, "Given back.")
+            return _go_on(call, pass_, msg("Given back."))
         decision = next((one for one in decisions_of(pass_, place.state) if one.event == call.form.get("decision")), None)  # fmt: skip
         if decision is None:
             raise Refusal("W19", "there is no such decision here")
@@ -162,7 +167,7 @@ def decide(pass_: Pass) -> Page:
         if event == "drop" and pass_.path == "review":
             payload["note"] = "confirmed: cannot be fixed"
         call.desk.append(call.item_id, event, call.name, after=call.seen, **payload)
-        return _go_on(call, pass_, f"{decision.label}: kept.")
+        return _go_on(call, pass_, f"{call.say(decision.label)}: {call.say(msg('kept'))}.")
 
     return decided
 
@@ -177,7 +182,7 @@ def decisions_of(pass_: Pass, state: ItemState) -> tuple[Decision, ...]:
             Decision(str(number) if number < 10 else "", f"uphold-{number - 1}", f"Answer {number} is right", "note", uphold.picks)
             for number in range(1, len(state.answers) + 1)
         ]  # fmt: skip
-        written = [uphold._replace(label="The written one is right")] if state.proposal else []
+        written = [uphold._replace(label=msg("The written one is right"))] if state.proposal else []
         return (*chosen, *written, Decision("e", "write", "Write another"), drop._replace(label="None can be right"))
     return pass_.decisions
 

@@ -11,9 +11,11 @@ import os
 import re
 import secrets
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flywheel.corrections.workbench.role_log import RoleChange, RoleLog
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.errors import FlywheelError
 
@@ -39,6 +41,7 @@ class People:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self.log = RoleLog(file.with_name("role_changes.jsonl"))
 
     def exist(self) -> bool:
         """Whether anybody was named; then a password is needed, on loopback too."""
@@ -48,8 +51,12 @@ class People:
         """Name -> roles."""
         return {name: tuple(entry["roles"]) for name, entry in self._read().items()}
 
-    def add(self, name: str, roles: list[str], password: str) -> None:
-        """Add a person, or give them new roles and a new password; raises FlywheelError on a bad name, role or password."""
+    def add(self, name: str, roles: list[str], password: str, *, by: str, reason: str = "") -> None:
+        """Add a person, or give them new roles and a new password; raises FlywheelError on a bad name, role or password.
+
+        Args:
+            by: who does it, for the log of role changes; reason: why.
+        """
         checked_name(name)
         if not roles or set(roles) - set(ROLES):
             raise FlywheelError(f"roles {', '.join(roles) or 'none'} are not known", where=name,
@@ -64,15 +71,26 @@ class People:
             **_COST,
             "hash": _hash(password, salt, _COST),
         }
-        self._write({**self._read(), name: entry})
+        with self.log.alone():
+            self._change(name, entry, by=by, reason=reason)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, by: str, reason: str = "") -> None:
         """Take a person off the file; raises FlywheelError when they are not on it."""
+        with self.log.alone():
+            users = self._read()
+            if name not in users:
+                raise FlywheelError(f"there is no user {name!r}", where=str(self._file),
+                                    remedy=f"known: {', '.join(users) or 'none'}")  # fmt: skip
+            self._change(name, None, by=by, reason=reason)
+
+    def _change(self, name: str, entry: dict[str, Any] | None, *, by: str, reason: str) -> None:
+        """Record the change, then make it: no role is in force that the log does not know."""
         users = self._read()
-        if users.pop(name, None) is None:
-            raise FlywheelError(f"there is no user {name!r}", where=str(self._file),
-                                remedy=f"known: {', '.join(users) or 'none'}")  # fmt: skip
-        self._write(users)
+        before = users.pop(name, {}).get("roles", [])
+        after = entry["roles"] if entry else []
+        moment = datetime.now(UTC).isoformat()
+        self.log.append(RoleChange(moment, by, name, tuple(before), tuple(after), entry is not None, reason))
+        self._write({**users, name: entry} if entry else users)
 
     def sign_in(self, name: str, password: str) -> Person:
         """The person; raises Refusal W10 when name and password do not match (in the same time for unknown names)."""

@@ -50,6 +50,6 @@ class Refusal(FlywheelError):
 
     def __init__(self, code: str, detail: str = "", *, where: str = "", remedy: str = "") -> None:
         rule = RULES[code]
-        self.code, self.status = code, rule.status
+        self.code, self.status, self.says, self.detail = code, rule.status, rule.says, detail
         self.said = rule.says + (f": {detail}" if detail else "")
         super().__init__(f"{code}: {self.said}", where=where, remedy=remedy or rule.remedy)

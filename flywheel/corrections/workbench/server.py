@@ -6,6 +6,7 @@ policy allows this origin's script and style and no inline ones.
 """
 
 import importlib.resources
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,19 +18,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flywheel.corrections.stores import open_store
-from flywheel.corrections.workbench import annotate, grading, home, judge
+from flywheel.corrections.workbench import annotate, demonstrate, grading, home, judge
 from flywheel.corrections.workbench.call import Call, Page, Workbench
 from flywheel.corrections.workbench.desk import Desk
 from flywheel.corrections.workbench.forward import Model
 from flywheel.corrections.workbench.grades import Grades
 from flywheel.corrections.workbench.people import People
+from flywheel.corrections.workbench.prompts import Demonstrations
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.sessions import COOKIE, Attempts, Sessions
 from flywheel.errors import FlywheelError
-from flywheel.lake import Lake
 from flywheel.privacy.egress import is_loopback
+from flywheel.privacy.listening import Tls, check_listening
 from flywheel.settings import Settings
-from flywheel.workflows.loader import find_pack
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
@@ -44,17 +45,23 @@ _STATIC = {"workbench.css": "text/css", "workbench.js": "text/javascript", "htmx
 
 
 def make_workbench(
-    settings: Settings, workflow: str, *, week: str | None = None, model: Model | None = None
-) -> Workbench:
-    """Open the stores of a workflow and read its open batch; raises FlywheelError when there is none."""
+    settings: Settings, workflow: str, *, week: str | None = None, model: Model | None = None,
+    demonstrations: Demonstrations | None = None,
+) -> Workbench:  # fmt: skip
+    """Open the stores of a workflow and read its open batch; raises FlywheelError when there is none, and nothing to demonstrate."""
+    from flywheel.lake import Lake  # a partner's bench has neither lake nor packs
+    from flywheel.workflows.loader import find_pack
+
     pack = find_pack(settings.workflows(), workflow)
     qa = settings.home / "qa"
     desk = Desk(open_store(settings, workflow), Grades(qa / f"{workflow}.workbench.sqlite"), Lake(settings.lake()), pack, week=week)  # fmt: skip
-    if desk.batch is None:
+    if desk.batch is None and demonstrations is None:
         raise FlywheelError(f"no correction batch of {workflow} was opened", where=f"week {week}" if week else "",
                             remedy=f"flywheel run --workflow {workflow} --week MONDAY --stage collect")  # fmt: skip
     desk.refresh()
-    return Workbench(desk, people_of(settings), Sessions(qa / "workbench.key"), Attempts(), model)
+    return Workbench(
+        desk, people_of(settings), Sessions(qa / "workbench.key"), Attempts(), model, demonstrations=demonstrations
+    )
 
 
 def people_of(settings: Settings) -> People:
@@ -62,28 +69,64 @@ def people_of(settings: Settings) -> People:
     return People(settings.home / "qa" / "people.json")
 
 
-def check_bind(host: str, people: People) -> None:
-    """Refuse to listen beyond this machine before there are named users; raises FlywheelError saying how to make them."""
-    if not is_loopback(host) and not people.exist():
-        raise FlywheelError(f"the workbench does not listen on {host} while anybody may sign in by name alone", where="--host",
-                            remedy="name who may: flywheel workbench-users add NAME --role annotator --role reviewer")  # fmt: skip
+def check_bind(host: str, people: People, *, tls: Tls | None = None, names: Sequence[str] = ()) -> None:
+    """Refuse to be reached from beyond this machine without TLS and named users; raises FlywheelError saying how to get them.
+
+    Args:
+        names: other names it may be asked by. Somebody forwards those to it, so named users are needed; the TLS is the proxy's.
+    """
+    add = "flywheel workbench-users add NAME --role annotator --role reviewer"
+    check_listening("the workbench", host, tls=tls, asks_who=people.exist(), name_people=add)
+    foreign = next((name for name in names if not is_loopback(name)), None)
+    if foreign and not people.exist():
+        raise FlywheelError(f"the workbench is not served as {foreign} while anybody may sign in by name alone", where="--name",
+                            remedy=f"name who may: {add}")  # fmt: skip
 
 
-def make_app(bench: Workbench, *, hosts: tuple[str, ...] = ()) -> Starlette:
+def make_app(
+    bench: Workbench, *, hosts: tuple[str, ...] = (), routes: "Callable[[Guard], list[Route]] | None" = None
+) -> Starlette:
     """The application.
 
     Args:
         hosts: names it may be asked by, beside those of this machine.
+        routes: its addresses; those of the house when None.
     """
-    guard = _Guard(bench, frozenset(hosts))
-    routes = [
+    guard = Guard(bench, frozenset(hosts))
+    return Starlette(
+        routes=(routes or house_routes)(guard), exception_handlers={404: guard.not_found, 405: guard.not_found}
+    )
+
+
+def house_routes(guard: "Guard") -> list[Route]:
+    """The addresses of the workbench in the house."""
+    return [
+        *signing_in(guard),
+        Route("/", guard(home.home), methods=["GET"]),
+        Route("/receipts", guard(home.my_receipts), methods=["GET"]),
+        Route("/lead", guard(home.lead, "lead"), methods=["GET"]),
+        Route("/lead/{deed}", guard(home.lead_deed, "lead"), methods=["POST"]),
+        *annotating(guard),
+        *judging(guard, *judge.PASSES),
+        *demonstrating(guard),
+        Route("/grade", guard(grading.page, "grader"), methods=["GET"]),
+        Route("/grade", guard(grading.grade, "grader"), methods=["POST"]),
+    ]
+
+
+def signing_in(guard: "Guard") -> list[Route]:
+    """Style and script, signing in and out."""
+    return [
         Route("/static/{name}", _static, methods=["GET"]),
         Route("/sign-in", guard(home.sign_in_page, signed_in=False), methods=["GET"]),
         Route("/sign-in", guard(home.sign_in, signed_in=False), methods=["POST"]),
         Route("/sign-out", guard(home.sign_out), methods=["POST"]),
-        Route("/", guard(home.home), methods=["GET"]),
-        Route("/lead", guard(home.lead, "lead"), methods=["GET"]),
-        Route("/lead/{deed}", guard(home.lead_deed, "lead"), methods=["POST"]),
+    ]
+
+
+def annotating(guard: "Guard") -> list[Route]:
+    """Pass 1."""
+    return [
         Route("/annotate/next", guard(annotate.take, "annotator"), methods=["POST"]),
         Route("/annotate/{item}", guard(annotate.page, *_WRITERS), methods=["GET"]),
         Route("/annotate/{item}/text", guard(annotate.whole_text), methods=["GET"]),
@@ -94,28 +137,43 @@ def make_app(bench: Workbench, *, hosts: tuple[str, ...] = ()) -> Starlette:
         Route("/annotate/{item}/give-back", guard(annotate.give_back, *_WRITERS), methods=["POST"]),
         Route("/annotate/{item}/claim", guard(annotate.claim_again, "annotator"), methods=["POST"]),
         Route("/annotate/{item}/report", guard(annotate.report), methods=["POST"]),
-        *(
-            route
-            for pass_ in judge.PASSES.values()
-            for route in (
-                Route(f"/{pass_.path}/next", guard(judge.take(pass_), pass_.role), methods=["POST"]),
-                Route(f"/{pass_.path}/{{item}}", guard(judge.page(pass_), pass_.role), methods=["GET"]),
-                Route(f"/{pass_.path}/{{item}}/decide", guard(judge.decide(pass_), pass_.role), methods=["POST"]),
-            )
-        ),
-        Route("/grade", guard(grading.page, "grader"), methods=["GET"]),
-        Route("/grade", guard(grading.grade, "grader"), methods=["POST"]),
     ]
-    return Starlette(routes=routes, exception_handlers={404: guard.not_found, 405: guard.not_found})
 
 
-class _Guard:
+def demonstrating(guard: "Guard") -> list[Route]:
+    """Right runs written from prompts."""
+    return [
+        Route("/demonstrate", guard(demonstrate.prompts_page, "annotator"), methods=["GET"]),
+        Route("/demonstrate/next", guard(demonstrate.take, "annotator"), methods=["POST"]),
+        Route("/demonstrate/{item}", guard(demonstrate.page, "annotator"), methods=["GET"]),
+        Route("/demonstrate/{item}/edit", guard(demonstrate.edit, "annotator"), methods=["POST"]),
+        Route("/demonstrate/{item}/fields", guard(demonstrate.fields, "annotator"), methods=["POST"]),
+        Route("/demonstrate/{item}/submit", guard(demonstrate.submit, "annotator"), methods=["POST"]),
+    ]
+
+
+def judging(guard: "Guard", *passes: str) -> list[Route]:
+    """Passes 2 and 3 and the audit, by their names."""
+    return [
+        route
+        for pass_ in map(judge.PASSES.__getitem__, passes)
+        for route in (
+            Route(f"/{pass_.path}/next", guard(judge.take(pass_), pass_.role), methods=["POST"]),
+            Route(f"/{pass_.path}/{{item}}", guard(judge.page(pass_), pass_.role), methods=["GET"]),
+            Route(f"/{pass_.path}/{{item}}/decide", guard(judge.decide(pass_), pass_.role), methods=["POST"]),
+        )
+    ]
+
+
+class Guard:
     """Stands before every page."""
 
     def __init__(self, bench: Workbench, hosts: frozenset[str]) -> None:
         self._bench, self._hosts = bench, hosts
 
     def __call__(self, page: Page, *roles: str, signed_in: bool = True):
+        """The page behind the guard; only people with one of `roles` (any, when none is named) are let in."""
+
         async def guarded(request: Request) -> Response:
             call = Call(self._bench, request, self._bench.sessions.new(), None)
             try:

@@ -62,7 +62,7 @@ def apply_patch(patch: Patch, item: Item) -> Proposal | None:
         corrected = {**step, "tool_calls": [{**made[0], "function": function}]}
     index = item.message_index
     proposal = Proposal(index, [*item.messages[:index], corrected], [index], "truncated")
-    return None if auto_check(proposal, item.messages, item.tools) else proposal
+    return None if auto_check(proposal, item.messages, item.tools, item.responses) else proposal
 
 
 def _arguments(call: dict[str, Any]) -> dict[str, Any] | None:

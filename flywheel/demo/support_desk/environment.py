@@ -1,4 +1,4 @@
-"""The simulated Acme shop: a seeded database, seven tools, and the errors a real shop has.
+"""The simulated Acme shop: a seeded database, its tools, and the errors a real shop has.
 
 Self-contained: the loader imports this file by path. Overrides: `orders` (id -> fields) are added to the seeded ones,
 `rate_limited` names tools whose first call is refused.
@@ -32,7 +32,7 @@ class Shop:
             return json.dumps({"error": "UNKNOWN_TOOL", "message": name})
         try:
             return json.dumps(tool(**arguments), ensure_ascii=False)
-        except (TypeError, AttributeError, KeyError) as error:
+        except (TypeError, AttributeError, KeyError, ValueError, OverflowError) as error:
             return json.dumps({"error": "INVALID_ARGUMENTS", "message": str(error)})
 
     def state(self) -> dict[str, Any]:
@@ -85,11 +85,21 @@ class Shop:
         order["address"] = {name: address[name] for name in ("street", "city", "zip")}
         return {"order_id": order_id, "city": address["city"]}
 
+    def _set_delivery_slot(self, order_id: str, day: str, time: str) -> dict[str, Any]:
+        order = self._orders.get(order_id)
+        if order is None:
+            return {"error": "ORDER_NOT_FOUND"}
+        if order["status"] not in ("processing", "shipped"):
+            return {"error": "ALREADY_DELIVERED"}
+        order["slot"] = f"{day} {time}"
+        return {"order_id": order_id, "day": day, "time": time}
+
     def _create_ticket(self, topic: str, priority: str, order_id: str | None = None) -> dict[str, Any]:
         self._tickets.append({"topic": topic, "priority": priority, "order_id": order_id})
         return {"ticket": f"T{100 + len(self._tickets)}"}
 
 
+# The last is in `tools.json` from the fifth of the ten weeks on (`flywheel weeks`).
 TOOLS = (
     "get_order",
     "list_orders",
@@ -98,6 +108,7 @@ TOOLS = (
     "refund_order",
     "update_address",
     "create_ticket",
+    "set_delivery_slot",
 )
 
 

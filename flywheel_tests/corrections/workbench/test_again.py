@@ -1,6 +1,7 @@
 """Running a tool again, rolling forward, and one patch for similar items."""
 
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.similar import apply_patch, patch_of
 from flywheel.errors import FlywheelError
 from flywheel.privacy.egress import is_loopback
+from flywheel.workflows.guesses import Guess, answer, write_guesses
 from flywheel.workflows.loader import load_pack
 from flywheel.workflows.pack import Pack
 from flywheel_tests.corrections.workbench.house import call, item_row, result, says, user, wrong_enum
@@ -76,6 +78,18 @@ def test_a_recorded_result_beyond_a_write_is_not_taken(pack: Pack):
     assert recorded(pack.tools, run, run[:3], read) is not None
     with pytest.raises(Refusal, match="calls no tool"):
         observe_again(pack, pack.tools, run, run[:1], says("hm"))
+
+
+def test_a_tool_that_is_read_only_by_a_guess_alone_is_taken_to_write(pack: Pack, tmp_path: Path):
+    folder = Path(shutil.copytree(pack.folder, tmp_path / "desk", ignore=shutil.ignore_patterns("environment.py")))
+    looks, read = call("track_shipment", {"tracking_number": "T1"}, 2), call("get_order", {"order_id": "R1"}, 3)
+    run = [user("x"), looks, result({"status": "late"}, 2), read, result({"status": "open"}, 3)]
+    assert observe_again(load_pack(folder), pack.tools, run, run[:1], read).origin == "recorded"
+    write_guesses(folder, [Guess("t.x-access", "tools.json", ("track_shipment", "x-access"), "read_only", True, "")])
+    with pytest.raises(Refusal, match="no result of this very call"):
+        observe_again(load_pack(folder), pack.tools, run, run[:1], read)
+    answer(folder, ["t.x-access"], by="ann", confirm=True)
+    assert observe_again(load_pack(folder), pack.tools, run, run[:1], read).origin == "recorded"
 
 
 def test_only_this_machine_may_be_asked():

@@ -10,6 +10,7 @@ from flywheel.corrections.workbench.rules import RULES, Refusal
 from flywheel.corrections.workbench.server import check_bind
 from flywheel.corrections.workbench.sessions import Attempts, Session, Sessions
 from flywheel.errors import FlywheelError
+from flywheel.privacy.listening import Tls
 
 PASSWORD = "correct horse battery"
 
@@ -33,18 +34,24 @@ def test_without_named_users_a_name_is_enough_and_only_here(people: People):
 
 
 def test_named_users_need_their_password_and_have_their_roles(people: People, tmp_path: Path):
-    people.add("ann", ["annotator"], PASSWORD)
-    check_bind("0.0.0.0", people)
+    with pytest.raises(FlywheelError, match="served as bench.example.org"):
+        check_bind("127.0.0.1", people, names=["localhost", "bench.example.org"])
+    people.add("ann", ["annotator"], PASSWORD, by="lea")
+    check_bind("127.0.0.1", people, names=["bench.example.org"])
+    check_bind("0.0.0.0", people, tls=Tls(Path("certificate.pem"), Path("key.pem")))
+    with pytest.raises(FlywheelError, match="without TLS") as caught:
+        check_bind("0.0.0.0", people)
+    assert "--tls-certificate FILE --tls-key FILE" in caught.value.remedy
     file = tmp_path / "qa" / "people.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600 and PASSWORD not in file.read_text()
     assert people.sign_in("ann", PASSWORD).roles == ("annotator",)
     for name, password in (("ann", "wrong"), ("bob", PASSWORD), ("ann", "")):
         with pytest.raises(Refusal, match="W10"):
             people.sign_in(name, password)
-    people.add("ann", ["annotator", "lead"], PASSWORD)
+    people.add("ann", ["annotator", "lead"], PASSWORD, by="lea")
     found = people.current("ann")
     assert found and found.roles == ("annotator", "lead"), "roles are looked up at each request"
-    people.remove("ann")
+    people.remove("ann", by="lea")
     assert people.current("ann") is None
 
 
@@ -55,7 +62,7 @@ def test_named_users_need_their_password_and_have_their_roles(people: People, tm
 )  # fmt: skip
 def test_a_bad_user_is_refused(people: People, name: str, roles: list[str], password: str, said: str):
     with pytest.raises(FlywheelError, match=said):
-        people.add(name, roles, password)
+        people.add(name, roles, password, by="lea")
 
 
 def test_cookies_cannot_be_forged(tmp_path: Path):

@@ -15,6 +15,7 @@ from flywheel.corrections.states import Event
 from flywheel.corrections.workbench.call import Workbench
 from flywheel.corrections.workbench.forward import Model
 from flywheel.corrections.workbench.server import make_app, make_workbench, people_of
+from flywheel.lake import TABLES
 from flywheel.settings import Settings
 from flywheel_tests.conftest import SUPPORT_DESK
 from flywheel_tests.corrections.workbench.browser import HOST, Visitor, hidden
@@ -54,6 +55,16 @@ def corrected(visitor: Visitor) -> None:
     visitor.take()
     visitor.edit("mark:4")
     assert visitor.submit(**RIGHT).status_code == 303
+
+
+def test_a_person_sees_what_became_of_their_own_corrections(visitor: Visit, bench: Workbench):
+    empty = {name: None for name in TABLES["corrected_traces"].polars_schema() if name not in ("week", "workflow")}
+    rows = [{**empty, "correction_id": who, "item_id": who, "annotator": who, "bucket": "b", "failure_cluster": f"of {who}: {HOSTILE}"}
+            for who in ("ann", "rob")]  # fmt: skip
+    bench.desk.lake.replace_partition("corrected_traces", rows, workflow="support_desk", week="2025-12-29")
+    page = visitor("ann").http.get("/receipts").text
+    assert "1 correction " in page and "of ann" in page and "of rob" not in page and inline_parts(page) == []
+    assert "No correction of yours was accepted" in visitor("joy").http.get("/receipts").text
 
 
 def test_an_item_goes_through_all_passes_to_the_closed_batch(visitor: Visit, bench: Workbench):
@@ -204,7 +215,7 @@ def test_a_person_never_gets_a_second_role_on_an_item(visitor: Visit, bench: Wor
 
 
 def test_wrong_roles(settings: Settings):
-    people_of(settings).add("ann", ["annotator"], "correct horse battery")
+    people_of(settings).add("ann", ["annotator"], "correct horse battery", by="lea")
     app = make_app(make_workbench(settings, "support_desk"))
     ann = Visitor(app, "ann", "correct horse battery")
     assert ann.take()
@@ -213,7 +224,7 @@ def test_wrong_roles(settings: Settings):
         assert refused.status_code == 403 and "W01" in refused.text
     stranger = Visitor(app, "ann", "wrong password")
     assert stranger.http.get("/").headers["location"] == "/sign-in"
-    people_of(settings).remove("ann")
+    people_of(settings).remove("ann", by="lea")
     assert ann.http.get("/").status_code == 303, "a removed person is out with the next request"
 
 

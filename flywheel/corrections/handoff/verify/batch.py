@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from . import BATCH_SCHEMA, ITEM_SCHEMA, ed25519
 from .folder import HostileName, Unreadable, checked, lines, read
+from .letters import LetterProblem, Letters, read_letters
 from .strict import NotStrict, merkle_root, parse, sha256, sha256_of
 
 
@@ -17,7 +18,10 @@ class BatchProblem(Exception):
 
 
 class Item(NamedTuple):
-    """One item: its run, the hash of it, and its tools by name; `unusable` tools have the reason instead of a schema."""
+    """One item: its run, the hash of it, and its tools by name; `unusable` tools have the reason instead of a schema.
+
+    `offered` are the tools whole and in their order, as a form shows them.
+    """
 
     item_id: str
     base_sha256: str
@@ -26,15 +30,26 @@ class Item(NamedTuple):
     tools: dict[str, dict[str, Any]]
     unusable: dict[str, str]
     row: dict[str, Any]
+    offered: list[dict[str, Any]]
 
 
 class Batch(NamedTuple):
-    """A proved batch: its manifest and that file's hash, items in order, and the JSON Schemas of returned lines."""
+    """A proved batch: its manifest and that file's hash, items in order, the JSON Schemas of returned lines, the guidelines.
+
+    `letters` are what the house said about it later.
+    """
 
     manifest: dict[str, Any]
     sha256: str
     items: dict[str, Item]
     schemas: dict[str, dict[str, Any]]
+    guidelines: str
+    letters: Letters
+
+    @property
+    def versions(self) -> list[str]:
+        """Versions of the guidelines that may be worked by; the last is in force."""
+        return self.letters.versions(self.manifest["guidelines"]["version"])
 
 
 _AGAIN = "ask for the batch again, and compare the fingerprint by telephone"
@@ -48,7 +63,7 @@ def load_batch(folder: Path, fingerprint: str | None = None) -> Batch:
     """
     text = _part(folder, "manifest.json")
     manifest = _manifest(text)
-    _prove(folder, text, manifest, fingerprint)
+    key = _prove(folder, text, manifest, fingerprint)
     files = {name: _file(folder, name, facts) for name, facts in manifest["files"].items()}
     if merkle_root({name: facts["sha256"] for name, facts in manifest["files"].items()}) != manifest["merkle_root"]:
         raise BatchProblem("V01", "the merkle root of the manifest is not that of its files", _AGAIN)
@@ -56,9 +71,17 @@ def load_batch(folder: Path, fingerprint: str | None = None) -> Batch:
         schemas = {name[8:-5]: parse(data) for name, data in files.items() if name.startswith("schemas/")}
         toolsets = {name[6:-5]: parse(data) for name, data in files.items() if name.startswith("tools/")}
         items = [_item(parse(line), toolsets) for line in lines(files["items.jsonl"])]
-    except (NotStrict, KeyError, TypeError) as error:
+        guidelines = files[manifest["guidelines"]["file"]].decode()
+    except (NotStrict, KeyError, TypeError, UnicodeDecodeError) as error:
         raise BatchProblem("V15", f"the batch is damaged: {type(error).__name__}: {error}"[:300], _AGAIN) from None
-    return Batch(manifest, sha256(text), {item.item_id: item for item in items}, schemas)
+    return Batch(
+        manifest,
+        sha256(text),
+        {item.item_id: item for item in items},
+        schemas,
+        guidelines,
+        _letters(folder, manifest, key),
+    )
 
 
 def _part(folder: Path, name: str) -> bytes:
@@ -90,7 +113,7 @@ def _manifest(text: bytes) -> dict[str, Any]:
     return manifest
 
 
-def _prove(folder: Path, text: bytes, manifest: dict[str, Any], fingerprint: str | None) -> None:
+def _prove(folder: Path, text: bytes, manifest: dict[str, Any], fingerprint: str | None) -> bytes:
     try:
         pem, signature = read(folder, "public_key.pem"), read(folder, "manifest.sig")
     except (HostileName, Unreadable) as error:
@@ -104,6 +127,14 @@ def _prove(folder: Path, text: bytes, manifest: dict[str, Any], fingerprint: str
         raise BatchProblem("V02", f"the key's fingerprint is {ed25519.fingerprint(key)}, not {ascii(wanted)}", _AGAIN)
     if not ed25519.verify(key, text, signature):
         raise BatchProblem("V02", "the signature is not that of manifest.json under this key", _AGAIN)
+    return key
+
+
+def _letters(folder: Path, manifest: dict[str, Any], key: bytes) -> Letters:
+    try:
+        return read_letters(folder, str(manifest["batch_id"]), key)
+    except LetterProblem as problem:
+        raise BatchProblem(problem.rule, str(problem), "ask for the letters again; without the folder letters/ the batch is as it was handed out") from None  # fmt: skip
 
 
 def _file(folder: Path, name: str, facts: dict[str, Any]) -> bytes:
@@ -119,5 +150,6 @@ def _item(row: dict[str, Any], toolsets: dict[str, Any]) -> Item:
     toolset = toolsets[row["tools_sha256"]]
     tools = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in toolset["tools"]}
     return Item(
-        row["item_id"], row["base_sha256"], row["messages"], row["message_index"], tools, toolset["unusable"], row
-    )
+        row["item_id"], row["base_sha256"], row["messages"], row["message_index"], tools, toolset["unusable"], row,
+        toolset["tools"],
+    )  # fmt: skip

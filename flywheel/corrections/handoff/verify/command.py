@@ -17,7 +17,7 @@ from .strict import pretty, sha256
 
 CODES = {"accepted": 0, "accepted_in_part": 1, "rejected": 3}
 NOTHING_JUDGED = 2
-_FILES = ("corrections.jsonl", "decisions.jsonl", "unfixable.jsonl", "attest.json")
+_FILES = ("corrections.jsonl", "decisions.jsonl", "unfixable.jsonl", "questions.jsonl", "attest.json")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -57,9 +57,12 @@ def judge_work(row: dict[str, Any], item: Item, batch: Batch) -> Iterator[Findin
     """What corrections and unfixable items share: the base, the guidelines and the time."""
     if row["base_sha256"] != item.base_sha256:
         yield finding("V05", path="base_sha256", got=row["base_sha256"], expected=item.base_sha256)
-    version = batch.manifest["guidelines"]["version"]
-    if row["guideline_version"] != version:
-        yield finding("V11", path="guideline_version", got=row["guideline_version"], expected=version)
+    if row["guideline_version"] not in batch.versions:
+        yield finding("V11", path="guideline_version", got=row["guideline_version"], expected=batch.versions[-1])
+    recalled = batch.letters.recalled.get(item.item_id)
+    if recalled:  # work that was done before anybody could know is paid
+        yield finding("V23", path="item_id", got=f"called back {recalled['at']}: {recalled['reason']}", expected="nothing for it",
+                      billable=_earlier(row["submitted_at"], recalled["at"]))  # fmt: skip
     problem = impossible(row["started_at"], row["submitted_at"], row["active_ms"], batch.manifest["created_at"])
     if problem:
         yield finding("V12", path="submitted_at", got=problem, expected="5 s to 4 h of work after the batch was made")
@@ -82,6 +85,13 @@ def impossible(started: str, submitted: str, active_ms: int, created: str) -> st
     if active_ms > took.total_seconds() * 1000 + 1000:
         return f"{active_ms} ms active within {took.total_seconds():g} s"
     return None
+
+
+def _earlier(first: str, second: str) -> bool:
+    try:
+        return datetime.fromisoformat(first) < datetime.fromisoformat(second)
+    except (ValueError, TypeError):
+        return False
 
 
 def _misplaced(row: dict[str, Any], item: Item, messages: list[dict[str, Any]]) -> Finding | None:

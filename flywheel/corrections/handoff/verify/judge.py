@@ -39,10 +39,12 @@ class Answer(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The report as it is written, and the answers that may be imported."""
+    """The report as it is written, the answers that may be imported, all that were read (by item), and what was asked."""
 
     report: dict[str, Any]
     accepted: list[Answer]
+    answers: dict[str, Answer]
+    questions: list[dict[str, Any]]
 
 
 def judge(folder: Path, batch: Batch) -> Verdict:
@@ -54,6 +56,7 @@ def judge(folder: Path, batch: Batch) -> Verdict:
     for answer in answers.values():
         findings += _judged(answer, batch)
     findings += _whole(parts, answers, batch, findings)
+    questions = _questions(parts, batch, findings)
     findings.sort(key=_order)
     refused = {one["item_id"] for one in findings if one["item_id"] and one["class"] != "minor"}
     accepted = [answers[item] for item in batch.items if item in answers and item not in refused]
@@ -67,7 +70,7 @@ def judge(folder: Path, batch: Batch) -> Verdict:
         reasons.append("no part of the return can be trusted")
     if reasons:
         accepted = []
-    return Verdict(_report(batch, parts, answers, findings, accepted, reasons), accepted)
+    return Verdict(_report(batch, parts, answers, findings, accepted, reasons), accepted, answers, questions)
 
 
 def _order(one: dict[str, Any]) -> tuple[str, ...]:
@@ -186,11 +189,29 @@ def _whole(
     found = [
         finding("V04", item=item, part=last.name, path="manifest.json/complete", got="no line for it")
         for item in batch.items
-        if item not in answers and item not in spoken
+        if item not in answers and item not in spoken and item not in batch.letters.recalled
     ]
     if not any(part.attested for part in parts):
         found.append(finding("V18", part=last.name, path="attest.json", got="missing or not of its schema"))
     return found
+
+
+def _questions(parts: list[Part], batch: Batch, findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the partner asks; a question with personal data, or about a strange item, is not taken, and refuses nothing else."""
+    asked = []
+    for part in parts:
+        for line in part.lines["question"]:
+            item = batch.items.get(line.row["item_id"] or "")
+            known = texts_of(item.messages) if item else []
+            wrong = [
+                finding("V09", part=part.name, path=line.place, got=masked(*hit))
+                for hit in added([line.row["text"]], known)
+            ]
+            if line.row["item_id"] is not None and item is None:
+                wrong.append(finding("V03", part=part.name, path=line.place, got=line.row["item_id"]))
+            findings += [{**one, "class": "minor"} for one in wrong]
+            asked += [] if wrong else [line.row]
+    return asked
 
 
 def _report(
@@ -214,7 +235,9 @@ def _report(
         "parts": [{"part": part.name, "number": part.number, "sha256": part.sha256, "complete": part.complete,
                    "verdict": "rejected" if _distrusted(part) or reasons else "read"} for part in parts],
         "counts": {"items": len(batch.items), "answered": len(answers), "accepted": len(accepted), "refused": len(refused),
-                   "open": len(set(batch.items) - set(answers) - refused)},
+                   "open": len(set(batch.items) - set(answers) - refused - set(batch.letters.recalled)),
+                   "recalled": len(set(batch.items) & set(batch.letters.recalled))},
+        "letters": {"read": len(batch.letters.all), "last_sha256": batch.letters.head},
         "accepted_items": [answer.item_id for answer in accepted],
         "findings": findings,
         "top_rules": top,

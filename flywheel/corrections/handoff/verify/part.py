@@ -10,7 +10,8 @@ from .rules import finding
 from .schema import check_value
 from .strict import NotStrict, parse, sha256
 
-KINDS = {"corrections.jsonl": "correction", "decisions.jsonl": "decision", "unfixable.jsonl": "unfixable"}
+KINDS = {"corrections.jsonl": "correction", "decisions.jsonl": "decision", "unfixable.jsonl": "unfixable",
+         "questions.jsonl": "question"}  # fmt: skip
 MAXIMUM_LINE = 4 * 1024 * 1024
 
 
@@ -28,7 +29,7 @@ class Part(NamedTuple):
         name: what the report calls it.
         number: its number; parts are judged in this order.
         complete: whether the partner says that nothing is missing now.
-        lines: kind (correction, decision, unfixable) -> lines.
+        lines: kind (correction, decision, unfixable, question) -> lines.
         attested: whether attest.json is there and right.
         findings: about the part and about lines that could not be read.
     """
@@ -129,6 +130,8 @@ def _lines(data: bytes, file: str, kind: str, batch: Batch, part: str, found: li
         try:
             if len(line) > MAXIMUM_LINE:
                 raise NotStrict(f"longer than {MAXIMUM_LINE:,} bytes")
+            if kind not in batch.schemas:
+                raise NotStrict("this batch was handed out before there were such lines")
             row = parse(line)
             item = row.get("item_id") if isinstance(row, dict) and isinstance(row.get("item_id"), str) else None
             wrong = check_value(batch.schemas[kind], row)

@@ -48,6 +48,7 @@ RULES = {
     "V20": Rule("the part has a readable manifest", "critical", "write it: python verify.pyz seal PART --batch BATCH"),
     "V21": Rule("the partner's own reviewer let it pass", "major", "correct it again and have it reviewed"),
     "V22": Rule("a form's text fits the argument's type", "major", "write the value as `expected` says"),
+    "V23": Rule("the item was not called back", "major", "delete it; nothing of it is taken"),
 }  # fmt: skip
 
 

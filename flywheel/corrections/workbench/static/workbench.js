@@ -6,6 +6,10 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const editor = () => one('#editor');
   const openDialog = () => all('dialog[open]').pop();
+  /* what the script says by itself, in the page's language */
+  let words = {};
+  try { words = JSON.parse(one('meta[name=words]')?.content || '{}'); } catch { words = {}; }
+  const t = (text) => words[text] || text;
   const isText = (el) => !!el && el.matches('textarea, select, input:not([type=radio]):not([type=checkbox]):not([type=hidden])');
   let waiting = 0;        // requests under way that will draw the page anew
   const later = [];       // keys pressed meanwhile: they are meant for what is about to be drawn
@@ -62,7 +66,7 @@
       step.classList.toggle('marked', index === marked);
       step.classList.toggle('stale', index > marked);
       const mark = one('.mark', step);
-      if (mark) mark.textContent = index === marked ? 'first wrong step' : index > marked ? 'stale' : agent && index <= accepted ? 'right' : '';
+      if (mark) mark.textContent = index === marked ? t('first wrong step') : index > marked ? t('stale') : agent && index <= accepted ? t('right') : '';
     }
     if (marked !== Infinity) { select(marked, true); return; }
     const chosen = Number(one('[data-selected]')?.value ?? -1);
@@ -264,7 +268,7 @@
     if (draws(event.detail)) waiting = Math.max(0, waiting - 1);
     setTimeout(catchUp, 0);
   });
-  document.addEventListener('htmx:sendError', () => { waiting = 0; say('The workbench does not answer. What it confirmed is kept; try again when it is back.'); });
+  document.addEventListener('htmx:sendError', () => { waiting = 0; say(t('The workbench does not answer. What it confirmed is kept; try again when it is back.')); });
   document.addEventListener('htmx:afterSwap', (event) => {
     const target = event.detail.target;
     if (target?.id === 'notice') { openDialog()?.close(); return; }

@@ -1,0 +1,70 @@
+"""A broken run says nothing about a model: whatever is missing, the verdict is INVALID with the reason, never a pass."""
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flywheel.promotion.evidence import Evidence, Rules
+from flywheel.promotion.gate import decide
+from flywheel_tests.promotion.test_gate import arm, rate
+
+CASES = 200
+GOOD, OLD = arm(rate(0.6, CASES)), arm(rate(0.05, CASES, seed=1), "incumbent")
+RULES = Rules(0.08, {"schema_valid_rate": 0.9})
+
+
+def failing(rows: pl.DataFrame, first: int, error: str | None) -> pl.DataFrame:
+    """The first so many runs without a score: after a server error, or for no reason given."""
+    part = pl.int_range(pl.len()) < first
+    return rows.with_columns(
+        success=pl.when(part).then(None).otherwise(pl.col("success")),
+        infra_error=pl.when(part).then(pl.lit(error, pl.String)).otherwise(pl.col("infra_error")),
+    )
+
+
+@pytest.mark.parametrize("side", ["candidate", "incumbent"])
+def test_two_percent_of_the_runs_may_be_lost_to_the_server_and_no_more(side: str):
+    def judge(lost: int):
+        arms = {"candidate": GOOD, "incumbent": OLD}
+        arms[side] = failing(arms[side], lost, "HTTP 500")
+        return decide(Evidence(arms["candidate"], arms["incumbent"], OLD.tail(60), set()), RULES)
+
+    few, many = judge(4), judge(5)
+    assert few.verdict == "PROMOTE" and few.difference and few.difference.n == 196, "left out, not scored 0"
+    assert any("left out after server or network errors" in reason and "4 of 200" in reason for reason in few.reasons)
+    assert many.verdict == "INVALID" and f"5 of 200 runs of the {side} ended in a server or network error" in many.reasons[0]  # fmt: skip
+
+
+def test_an_empty_benchmark_and_arms_of_different_cases_are_named():
+    empty = decide(Evidence(GOOD.clear(), OLD.clear(), OLD.clear(), set()), RULES)
+    assert empty.verdict == "INVALID" and "the benchmark is empty" in empty.reasons[0]
+    other = decide(Evidence(GOOD.head(190), OLD.tail(195), OLD.tail(60), set()), RULES)
+    assert other.verdict == "INVALID"
+    assert "did not run the same cases: 5 only the candidate, 10 only the incumbent" in " ".join(other.reasons)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sets(
+        st.sampled_from(["candidate score", "incumbent score", "a case", "a_a", "metric", "forgetting", "scorer"]),
+        min_size=1,
+    )
+)
+def test_whatever_is_missing_nothing_is_promoted(missing: set[str]):
+    candidate, incumbent, again = GOOD, OLD, OLD.head(60)
+    if "candidate score" in missing:
+        candidate = failing(candidate, 1, None)
+    if "incumbent score" in missing:
+        incumbent = failing(incumbent, 1, None)
+    if "a case" in missing:
+        candidate = candidate.head(CASES - 1)
+    if "a_a" in missing:
+        again = again.clear()
+    if "scorer" in missing:
+        candidate = candidate.with_columns(scorer_version=pl.lit(None, pl.String))
+    metrics = {} if "metric" in missing else {"step_seconds_p95": 0.5}
+    forgotten = None if "forgetting" in missing else 0.01
+    rules = Rules(0.08, {"schema_valid_rate": 0.9}, 0.2, ceilings={"step_seconds_p95": 1.0})
+    decision = decide(Evidence(candidate, incumbent, again, set(), forgotten, None, metrics), rules)
+    assert decision.verdict == "INVALID" and len(decision.reasons) >= len(missing), decision.reasons
