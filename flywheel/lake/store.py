@@ -28,13 +28,13 @@ from flywheel.lake.schema_version import refuse_newer, renew_stamp, stamp
 from flywheel.lake.schemas import TABLES
 from flywheel.lake.table import Table
 from flywheel.lake.trouble import is_whole, reading, writing
+from flywheel.lake.turns import overtaken, tries
 from flywheel.toolcalls.arguments import canonical_json
 
 Rows = Sequence[Mapping[str, Any]] | pl.DataFrame | Files
 # Level 1 writes as fast as snappy and a third smaller.
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 NO_WEEK = "-"
-_ATTEMPTS = 5
 
 
 class Lake:
@@ -94,7 +94,7 @@ class Lake:
         partition = partition_values(declared, workflow, None)
         frame = conform(declared, rows, partition)
         self._create(declared)
-        for attempt in range(1, _ATTEMPTS + 1):
+        for _ in tries():
             version = self.version(table)
             before = self._scan(declared, partition, version)
             if expected is not None and before.height != expected:
@@ -108,8 +108,9 @@ class Lake:
                                        fingerprint=content_sha256(both), onto=version)  # fmt: skip
                 break
             except CommitFailedError:  # somebody else was faster: look again
-                if attempt == _ATTEMPTS:
-                    raise
+                continue
+        else:
+            raise overtaken(table, self.uri(table))
         return fresh.height
 
     def read_partition(
@@ -241,7 +242,7 @@ class Lake:
         onto: int | None = None,
     ) -> int:  # fmt: skip
         metadata = {"dagster_run_id": run_id, "inputs": canonical_json(dict(inputs or {}))}
-        for attempt in range(1, _ATTEMPTS + 1):
+        for _ in tries():
             opened, uri = self._open(table, onto), self.uri(table.name)
             try:
                 with writing(table.name, uri):
@@ -257,9 +258,9 @@ class Lake:
                     (written := opened or open_table(uri)).update_incremental()
                 return written.version()
             except CommitFailedError:  # the last writer wins, unless its rows were made from a version
-                if onto is not None or attempt == _ATTEMPTS:
+                if onto is not None:
                     raise
-        raise AssertionError("the last attempt returns or raises")
+        raise overtaken(table.name, self.uri(table.name))
 
     def _create(self, table: Table) -> None:
         """Make the empty table where there is none: two first writers must not each make it."""
