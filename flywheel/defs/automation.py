@@ -12,7 +12,7 @@ from flywheel.defs.resources import House
 from flywheel.errors import FlywheelError
 from flywheel.evaluation.review_store import read_review, undecided_review, waits
 from flywheel.jobs import JOBS
-from flywheel.partitions import partition_key, week_by_workflow
+from flywheel.partitions import partition_key, week_before, week_by_workflow, week_of, workflows
 from flywheel.settings import Settings
 from flywheel.workflows.loader import installed_workflows
 
@@ -47,10 +47,26 @@ freeze = dg.define_asset_job(
     description="Freeze the pack's benchmark and read its demonstrations. Run when either changes.",
 )
 
-# Tuesday 06:00, for the week that ended on Monday 00:00 (design.md 8.17).
-collect_every_week = dg.build_schedule_from_partitioned_job(
-    collect, name="collect_every_week", day_of_week=2, hour_of_day=6, minute_of_hour=0
-)
+
+@dg.schedule(job=collect, cron_schedule="0 6 * * 2", execution_timezone=Settings().time_zone)
+def collect_every_week(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Requests `collect` on Tuesday 06:00 for the week that ended on Monday 00:00, once a workflow (design.md 8.17).
+
+    Of the workflows whose packs lie in the house: the shipped one is a partition everywhere, and would only fail. A pack that came after
+    the code location was loaded is named in the log until it is loaded again.
+    """
+    week = week_before(week_of(context.scheduled_execution_time))
+    if week < (first := Settings().first_week):
+        return dg.SkipReason(f"week {week} lies before the first one, {first} (FLYWHEEL_FIRST_WEEK)")
+    installed, loaded = installed_workflows(folder := Settings().workflows()), workflows.get_partition_keys()
+    if late := sorted({*installed} - {*loaded}):
+        context.log.warning(
+            f"no week of {', '.join(late)} was requested: reload the code location, it does not know them yet"
+        )
+    if not (known := [name for name in installed if name in loaded]):
+        return dg.SkipReason(f"no workflow pack lies in {folder}: flywheel init NAME makes one")
+    keys = [partition_key(week, name) for name in known]
+    return [dg.RunRequest(partition_key=key, run_key=key) for key in keys]
 
 
 @dg.sensor(job=learn, minimum_interval_seconds=_SENSOR_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)

@@ -4,20 +4,46 @@ import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pytest
 
 from flywheel.corrections.events import Event, EventStore
+from flywheel.definitions import defs
 from flywheel.defs.automation import collect_every_week, correction_batch_completed
 from flywheel.defs.resources import House
 from flywheel_tests.corrections.stores import accept
 
 
-def test_collect_runs_on_tuesday_at_six_for_the_week_that_ended():
-    context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 2, 10, 6, tzinfo=UTC))
-    ticks = collect_every_week.evaluate_tick(context).run_requests or []
-    assert {dict(tick.tags)["dagster/partition/week"] for tick in ticks} == {"2026-02-02"}
-    assert collect_every_week.cron_schedule == "0 6 * * 2"
+def scheduled(moment: datetime) -> Any:
+    repository = defs.get_repository_def()
+    return collect_every_week.evaluate_tick(
+        dg.build_schedule_context(scheduled_execution_time=moment, repository_def=repository)
+    )
+
+
+def test_collect_runs_on_tuesday_at_six_for_the_week_that_ended_of_the_packs_that_lie_here_only():
+    ticks = scheduled(datetime(2026, 2, 10, 6, tzinfo=UTC)).run_requests or []
+    asked = [
+        (dict(tick.tags)["dagster/partition/week"], dict(tick.tags)["dagster/partition/workflow"]) for tick in ticks
+    ]
+    assert asked == [("2026-02-02", "door")], "support_desk is a partition everywhere, and no pack of it lies here"
+    assert [tick.run_key for tick in ticks] == ["2026-02-02|door"], "a tick that is evaluated twice requests one run"
+    assert (collect_every_week.cron_schedule, collect_every_week.execution_timezone) == ("0 6 * * 2", "UTC")
+
+
+def test_no_run_is_requested_before_the_first_week_nor_without_packs_nor_of_a_pack_the_location_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert "before the first one" in str(scheduled(datetime(2020, 1, 7, 6, tzinfo=UTC)).skip_message)
+    monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path))
+    assert "flywheel init" in str(scheduled(datetime(2026, 2, 10, 6, tzinfo=UTC)).skip_message)
+    for name in ("door", "newcomer"):
+        (tmp_path / "workflows" / name).mkdir(parents=True)
+        (tmp_path / "workflows" / name / "workflow.yaml").write_text("{}")
+    asked = scheduled(datetime(2026, 2, 10, 6, tzinfo=UTC)).run_requests or []
+    assert [tick.run_key for tick in asked] == ["2026-02-02|door"]
 
 
 def test_the_sensor_says_how_far_the_experts_are_and_requests_each_closed_batch_once(tmp_path: Path):
