@@ -1,7 +1,8 @@
 """One step of a week in a process that can be killed: `python -m flywheel_tests.faults.step WORKFLOW WEEK STEP`.
 
 Says `began` on standard output once everything is imported, so that whoever kills it hits the step and not the imports. A step is a
-stage's name, a job's, or one of the simulated parts: `traffic` and `answers`.
+stage's name, a job's, or one of the simulated parts: `traffic` and `answers`. WORKFLOW may be several, with commas between them: each
+is done in turn.
 """
 
 import os
@@ -58,4 +59,5 @@ def run(workflow: str, week: str, step: str) -> None:
 if __name__ == "__main__":
     os.chdir(Path(os.environ["FLYWHEEL_HOME"]))
     install()
-    run(*sys.argv[1:])
+    for name in sys.argv[1].split(","):
+        run(name, *sys.argv[2:])

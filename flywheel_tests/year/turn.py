@@ -45,37 +45,33 @@ def turn(weeks: int, home: Path) -> dict[str, Any]:
     os.environ |= {"FLYWHEEL_HOME": str(home), **more}  # before the code location is imported here, for the ticks
     for workflow in WORKFLOWS:
         house.run("freeze", week=first, workflow=workflow, **more)
-    memory: list[dict[str, float]] = []
-    seconds: list[float] = []
-    ticks = 0
+    told = home.parent / "weeks.jsonl"  # a line a week: a year that goes on where it was stopped keeps what it measured
     with Deployment(house, more=more) as on:
         for number in range(weeks):
             week = (date.fromisoformat(first) + timedelta(weeks=number)).isoformat()
             if _decided(house, week) == len(WORKFLOWS):
                 continue
             started = time.monotonic()
-            ticks += _one_week(house, on, week, more)
-            seconds.append(time.monotonic() - started)
-            memory.append({"week": number + 1, **{name: on.resident_mib(name) for name in on.processes}})
-            print(f"week {number + 1} of {weeks}, {week}: {seconds[-1]:.0f} s; {memory[-1]}", flush=True)
-        return _measured(house, on, first, weeks, ticks, seconds, memory)
+            _one_week(house, on, week, more)
+            seconds, memory = time.monotonic() - started, {name: on.resident_mib(name) for name in on.processes}
+            with told.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"week": number + 1, "ticks": 1, "seconds": seconds, **memory}) + "\n")
+            print(f"week {number + 1} of {weeks}, {week}: {seconds:.0f} s; {memory}", flush=True)
+        return _measured(house, on, first, weeks, [json.loads(line) for line in told.read_text("utf-8").splitlines()])
 
 
-def _one_week(house: House, on: Deployment, week: str, more: dict[str, str]) -> int:
-    """Traffic, tick, collect, answers, learn; 1 when the tick requested a run for every workflow."""
-    for workflow in WORKFLOWS:
-        house.run("traffic", week=week, workflow=workflow, **more)
+def _one_week(house: House, on: Deployment, week: str, more: dict[str, str]) -> None:
+    """Traffic, tick, collect, answers, learn; fails unless the tick requested a run for every workflow."""
+    house.run("traffic", week=week, workflow=",".join(WORKFLOWS), **more)
     requested = _tick(week)
     assert {request["dagster/partition/workflow"] for request in requested} == set(WORKFLOWS), requested
     ended = on.wait([on.launch("collect", tags) for tags in requested])
     assert set(ended.values()) == {"SUCCESS"}, ended
-    for workflow in WORKFLOWS:
-        house.run("answers", week=week, workflow=workflow, **more)
+    house.run("answers", week=week, workflow=",".join(WORKFLOWS), **more)
     deadline = time.monotonic() + 600
     while _decided(house, week) < len(WORKFLOWS):  # the sensor and the daemon are on their own here
         assert time.monotonic() < deadline, (house.home / "daemon.log").read_text()[-3000:]
-        time.sleep(1)
-    return 1
+        time.sleep(3)
 
 
 def _tick(week: str) -> list[dict[str, str]]:
@@ -102,14 +98,9 @@ def _decided(house: House, week: str) -> int:
 
 
 def _measured(
-    house: House,
-    on: Deployment,
-    first: str,
-    weeks: int,
-    ticks: int,
-    seconds: list[float],
-    memory: list[dict[str, float]],
-) -> dict[str, Any]:
+    house: House, on: Deployment, first: str, weeks: int, told: list[dict[str, float]]
+) -> dict[str, Any]:  # fmt: skip
+    """What the year shows; `told` has a line for each week that was turned to its end, whichever sitting it was."""
     lake = house.lake()
     decided = {workflow: lake.read_weeks("promotion", workflow=workflow) for workflow in WORKFLOWS}
     runs = on.ask("{ runsOrError(limit: 2000) { ... on Runs { results { status jobName } } } }")["runsOrError"][
@@ -125,12 +116,12 @@ def _measured(
             assert found["assetOrError"]["assetMaterializations"], asset
         pages[asset] = statistics.median(times)
     return {
-        "first_week": first, "weeks": weeks, "workflows": len(WORKFLOWS), "ticks_evaluated_in_this_sitting": ticks,
+        "first_week": first, "weeks": weeks, "workflows": len(WORKFLOWS), "ticks_evaluated": sum(week["ticks"] for week in told),
         "decided": {workflow: rows.height for workflow, rows in decided.items()},
         "verdicts": {workflow: dict(Counter(rows["verdict"])) for workflow, rows in decided.items()},
         "runs": dict(Counter(f"{run['jobName']} {run['status']}" for run in runs)),
-        "seconds_a_week": {"median": statistics.median(seconds), "first": seconds[0], "last": seconds[-1]} if seconds else None,
-        "resident_mib": {"first": memory[0], "middle": memory[len(memory) // 2], "last": memory[-1]} if memory else None,
+        "seconds_a_week": {"median": statistics.median(week["seconds"] for week in told), "first": told[0]["seconds"], "last": told[-1]["seconds"]},
+        "resident_mib": {place: {name: told[at][name] for name in on.processes} for place, at in {"first": 0, "middle": len(told) // 2, "last": -1}.items()},
         "asset_page_seconds": pages,
     }  # fmt: skip
 
