@@ -48,10 +48,20 @@ def test_every_asset_is_described_owned_grouped_and_has_its_columns(graph):
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description and len(node.description) > 40, key
-        assert node.group_name != "default" and node.owners and node.kinds, key
+        assert node.owners and node.kinds, key
         if key.to_user_string() != "served_model":
             columns = node.metadata["dagster/column_schema"]
             assert all(column.description for column in columns.columns), key
+
+
+def test_groups_sorted_by_name_are_in_the_order_of_the_week(graph):
+    names = sorted({graph.get(key).group_name for key in graph.get_all_asset_keys()})
+    assert [name.split("_", 1)[1] for name in names] == [
+        "benchmark", "traces", "failures", "corrections", "datasets", "training", "evaluation", "promotion", "report",
+    ]  # fmt: skip
+    stages = ("production_traces", "production_failures", "corrected_traces", "sft_dataset", "checkpoint", "eval_results", "promotion", "weekly_report")  # fmt: skip
+    groups = [graph.get(dg.AssetKey(stage)).group_name for stage in stages]
+    assert groups == sorted(groups)
 
 
 def test_the_loop_closes_over_the_served_model_of_the_week_before(graph):

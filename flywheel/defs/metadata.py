@@ -18,6 +18,18 @@ from flywheel.settings import Settings
 # Something of some workflow has to land on Tuesday between 06:00, when collect starts, and noon. Dagster looks at the newest
 # materialization of any partition, so one workflow hides another: `decision_missed` watches each week x workflow.
 COLLECTED = dg.FreshnessPolicy.cron("0 12 * * 2", timedelta(hours=6, minutes=30), timezone=Settings().time_zone)
+# The UI sorts groups by name, so each carries its place in the week.
+_GROUPS = (
+    "benchmark",
+    "traces",
+    "failures",
+    "corrections",
+    "datasets",
+    "training",
+    "evaluation",
+    "promotion",
+    "report",
+)
 PREVIEW_ROWS = 12
 PREVIEW_WIDTH = 90
 
@@ -32,10 +44,15 @@ def definition_metadata(table: str) -> dict[str, Any]:
     return {"dagster/table_name": table, "dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
+def group_of(stage: str) -> str:
+    """The asset group of a stage: `1_traces` is before `2_failures`; the benchmark, which stands before all weeks, is 0."""
+    return f"{_GROUPS.index(stage)}_{stage}"
+
+
 def asset_options(table: str, group: str, *kinds: str, heavy: bool = False) -> dict[str, Any]:
     """The options every asset of the week shares: group, owner, kinds, tags and column schema."""
     return {
-        "group_name": group,
+        "group_name": group_of(group),
         "owners": ["team:ml-platform"],
         "kinds": {"deltalake", *kinds},
         "tags": {"flywheel/stage": group},

@@ -11,7 +11,7 @@ from flywheel.benchmark.cases import Case, benchmark_version
 from flywheel.benchmark.freeze import active
 from flywheel.datasets.remedies import remedies_of
 from flywheel.defs.announced import announced
-from flywheel.defs.metadata import asset_options, markdown_table
+from flywheel.defs.metadata import asset_options, group_of, markdown_table
 from flywheel.defs.resources import House
 from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
@@ -47,7 +47,7 @@ from flywheel.workflows.pack import Pack
 served_model = dg.AssetSpec(
     "served_model",
     partitions_def=week_by_workflow,
-    group_name="promotion",
+    group_name=group_of("promotion"),
     owners=["team:ml-platform"],
     kinds={"external"},
     description="What serves after the week's decision: promotion logs it with every decision, 'unchanged' included. "
