@@ -6,7 +6,7 @@ the hash of the first two. Whoever loads one, to serve it, to measure it or to m
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +108,18 @@ def _weight_reasons(names: Collection[str]) -> list[str]:
 def rank_of(config: Mapping[str, Any]) -> int:
     """Largest rank an adapter's config gives any module."""
     return max(config["r"], *(config.get("rank_pattern") or {"": 0}).values())
+
+
+def largest_rank(folders: Iterable[Path], *, least: int) -> int:
+    """The largest rank among adapters on disk, and `least` at the least: an adapter keeps the rank it was trained with, whatever the pack
+    says today. One whose config is gone or broken counts for nothing here; opening it says what is wrong."""
+    ranks = [least]
+    for folder in folders:
+        try:
+            ranks.append(rank_of(json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))))
+        except (OSError, ValueError, KeyError):
+            continue
+    return max(ranks)
 
 
 def servable_rank(rank: int) -> int:
