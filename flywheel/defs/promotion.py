@@ -108,6 +108,7 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
         return done._replace(metadata={**(done.metadata or {}), **announced(stage, house, pack)})
     # While the review is open, or this machine cannot go on, nothing is logged: the week stays undecided, and may still move the pointer.
     moves = not waiting and stop is None and may_move(log, stage.weekly) and decided(log, stage.weekly) is None
+    _refuse_other_candidate(results, checkpoint, stage)
     if moves:
         _refuse_other_incumbent(results, incumbent, stage)
     judgement = (
@@ -201,6 +202,16 @@ def _facts(row: dict[str, Any], results: pl.DataFrame, frozen: pl.DataFrame, rev
         "human_review": review.state.sentence() if review.sample.height else "nothing was evaluated",
         "grader_disagreements": review.disagreements.height,
     }
+
+
+def _refuse_other_candidate(results: pl.DataFrame, checkpoint: pl.DataFrame, stage: Stage) -> None:
+    """The week's own adapter is judged: one trained or imported since the evaluation has no results, and what it forgot is not the other's."""
+    judged, trained = set(results.filter(arm="candidate")["adapter_id"]), set(checkpoint["adapter_id"])
+    if judged and judged != trained:
+        raise FlywheelError(
+            f"{', '.join(sorted(judged))} was evaluated, and the week's checkpoint is {', '.join(sorted(trained)) or 'none'}", where="eval_results",
+            remedy=f"flywheel run --workflow {stage.workflow} --week {stage.week} --stage eval_results, then the same with promotion",
+        )  # fmt: skip
 
 
 def _refuse_other_incumbent(results: pl.DataFrame, incumbent: str, stage: Stage) -> None:
