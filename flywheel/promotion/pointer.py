@@ -43,6 +43,18 @@ def decided(log: pl.DataFrame, week: str) -> dict[str, Any] | None:
     return entries.row(-1, named=True) if entries.height else None
 
 
+def undecided(log: pl.DataFrame, week: str) -> bool:
+    """Whether a week's decision may be made: there is none yet, or an INVALID one is the last thing that happened.
+
+    A broken run says nothing about a model, so it decides nothing for good; but what a person did since stays.
+    """
+    made = decided(log, week)
+    if made is None:
+        return True
+    last = log.sort("week", "decided_at").row(-1, named=True)
+    return made["verdict"] == "INVALID" and last["entry_id"] == made["entry_id"]
+
+
 def newest_decided(log: pl.DataFrame) -> str:
     """The newest week that is decided; empty before the first decision."""
     return max(decisions(log)["week"], default="")

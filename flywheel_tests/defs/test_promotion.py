@@ -78,6 +78,15 @@ def test_a_rollback_between_evaluation_and_decision_asks_for_another_evaluation(
     assert "--stage eval_results" in (caught.value.description or "") and acts.log().height == 2
 
 
+def test_a_week_whose_run_was_broken_is_decided_when_it_was_run_again(acts: Releases):
+    first = make_adapter(acts.settings, 1)
+    evaluated(acts, WEEKS[0], first, "base", infra_error="HTTP 500")
+    assert run(acts, WEEKS[0])["verdict"] == "INVALID" and serving(acts.log()) == "base"
+    evaluated(acts, WEEKS[0], first, "base")
+    assert run(acts, WEEKS[0])["verdict"] == "PROMOTE" and serving(acts.log()) == first
+    assert acts.log().sort("decided_at")["verdict"].to_list() == ["INVALID", "PROMOTE"]
+
+
 def test_an_adapter_trained_after_the_evaluation_asks_for_another_evaluation(acts: Releases):
     """As after `checkpoint import --replace`: the week must not release what its checkpoint no longer names."""
     evaluated(acts, WEEKS[0], make_adapter(acts.settings, 1), "base")
