@@ -49,6 +49,14 @@ def test_what_the_server_broke_is_asked_again_and_what_cannot_be_served_is_not()
     assert "changed while the candidate ran" in broken(changed, ())[0]
 
 
+def test_an_a_a_run_that_the_server_broke_is_none():
+    """One case that came out the same says nothing of the other 59."""
+    for again in (failing(OLD.head(60), 59, "HTTP 500"), failing(OLD.head(60), 1, None)):
+        decision = decide(Evidence(GOOD, OLD, again, set()), RULES)
+        assert decision.verdict == "INVALID" and "A/A run is missing or was broken by errors" in decision.reasons[0]
+    assert decide(Evidence(GOOD, OLD, failing(OLD.head(60), 1, "HTTP 500"), set()), RULES).verdict == "PROMOTE"
+
+
 def test_an_empty_benchmark_and_arms_of_different_cases_are_named():
     empty = decide(Evidence(GOOD.clear(), OLD.clear(), OLD.clear(), set()), RULES)
     assert empty.verdict == "INVALID" and "the benchmark is empty" in empty.reasons[0]
