@@ -47,7 +47,8 @@ class Correspondence:
         """What partners asked, in the order it came: lines of questions.jsonl with `partner` and `answered`."""
         answered = {one["question_id"] for one in self.letters().answers}
         file = self._folder / "questions.jsonl"
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        rows = [json.loads(line) for line in text.split("\n") if line]
         return [{**row, "answered": row["question_id"] in answered} for row in rows]
 
     def take(self, rows: Iterable[dict[str, Any]], partner: str) -> int:

@@ -155,7 +155,7 @@ def test_a_letter_that_was_changed_left_out_or_is_anothers_stops_the_batch(house
 def test_the_beginning_of_two_questions_answers_neither(tmp_path: Path):
     desk = Correspondence(tmp_path, BATCH, Ed25519PrivateKey.generate())
     ids = ("a1" + "0" * 14, "a2" + "0" * 14)
-    desk.take([{"question_id": one, "item_id": None, "text": f"May I {one}?"} for one in ids], "acme")
+    desk.take([{"question_id": one, "item_id": None, "text": f"May I\u2028{one}?"} for one in ids], "acme")
     with pytest.raises(FlywheelError, match="'a' is the beginning of 2 questions: a10.*, a20"):
         desk.answer("a", "Yes.", by="Dana")
     assert not desk.letters().all, "a signed letter cannot be taken back"
