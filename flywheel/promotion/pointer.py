@@ -91,10 +91,13 @@ def since(log: pl.DataFrame) -> dict[str, Any] | None:
 
 
 def waits(log: pl.DataFrame, week: str, row: dict[str, Any]) -> bool:
-    """Whether a week's PROMOTE (its PROMOTION row) is for a person to release: it is the newest, and nobody acted on it."""
-    mine = log.filter(decision_id=(decided(log, week) or {}).get("decision_id", ""))
+    """Whether a week's PROMOTE (its PROMOTION row) is for a person to release: it is the newest, the log says the same of this candidate, and
+    nobody acted on it."""
+    made = decided(log, week) or {}
+    mine = log.filter(decision_id=made.get("decision_id", ""))
     return (
-        row["verdict"] == "PROMOTE" and week == newest_decided(log) and mine.height == 1
+        row["verdict"] == "PROMOTE" == made.get("verdict") and made["candidate_adapter_id"] in (None, row["candidate_adapter_id"])
+        and week == newest_decided(log) and mine.height == 1
         and serving(log) == row["incumbent_adapter_id"] and mine["served_adapter_id"][0] != row["candidate_adapter_id"]
     )  # fmt: skip
 

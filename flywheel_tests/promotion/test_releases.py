@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from flywheel.errors import FlywheelError
 from flywheel.lake.missing import ConcurrentWrite
-from flywheel.promotion.pointer import history, serving
+from flywheel.promotion.pointer import history, serving, waits
 from flywheel.promotion.pointer_file import read_pointer, write_pointer
 from flywheel.promotion.releases import Releases
 from flywheel.serving.adapters import ADAPTER_FILES, MANIFEST, adapter_sha256
-from flywheel_tests.promotion.house import WEEKS, decide, make_adapter, make_house
+from flywheel_tests.promotion.house import WEEKS, blank, decide, make_adapter, make_house
 
 
 @pytest.fixture
@@ -41,6 +41,23 @@ def test_a_promoted_adapter_waits_until_a_person_releases_it(acts: Releases):
     row = acts.log().row(-1, named=True) | acts.log().filter(kind="approval").row(0, named=True)
     assert (row["by"], row["reason"], row["decision_id"]) == ("Dana", "looked at the diffs", f"d-{WEEKS[0]}")
     assert not acts.approve(WEEKS[0], by="Dana").moved and acts.log().height == 2, "twice is once"
+
+
+def test_an_adapter_that_the_week_was_judged_with_later_is_not_what_was_decided(acts: Releases):
+    """As after `checkpoint import --replace` of a decided week: what was decided stays decided."""
+    first, second = make_adapter(acts.settings, 1), make_adapter(acts.settings, 2)
+    decide(acts, WEEKS[0], first)
+    row = acts.lake.read_partition("promotion", workflow="door", week=WEEKS[0]).row(0, named=True)
+    assert waits(acts.log(), WEEKS[0], row)
+    later = {name: value for name, value in row.items() if name not in ("week", "workflow")} | {
+        "candidate_adapter_id": second
+    }
+    acts.lake.replace_partition("promotion", [later], workflow="door", week=WEEKS[0])
+    acts.lake.replace_partition("checkpoint", [blank("checkpoint", adapter_id=second)], workflow="door", week=WEEKS[0])
+    assert not waits(acts.log(), WEEKS[0], later)
+    with pytest.raises(FlywheelError, match=f"what was decided in week {WEEKS[0]} is {first}") as told:
+        acts.approve(WEEKS[0], by="Dana")
+    assert f"--override --adapter {second}" in told.value.remedy and serving(acts.log()) == "base"
 
 
 REFUSED = [
