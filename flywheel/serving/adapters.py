@@ -50,20 +50,28 @@ def open_adapter(folder: Path, *, base_model: str) -> Adapter:
             f"adapter {folder.name} holds files that no export writes: {', '.join(strange)}", where=str(folder),
             remedy="find out who put them there, then delete them; nothing pickled is ever loaded",
         )  # fmt: skip
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if manifest["sha256"] != adapter_sha256(folder):
+    try:
+        manifest, sha256 = json.loads((folder / MANIFEST).read_text(encoding="utf-8")), adapter_sha256(folder)
+        if manifest["sha256"] != sha256:
+            raise FlywheelError(
+                f"adapter {folder.name} was changed after it was exported", where=str(folder), remedy=remedy
+            )
+        config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+        made_for, rank, renamed = config["base_model_name_or_path"], rank_of(config), manifest["renamed"]
+    except FileNotFoundError as error:
+        what = f"adapter {folder.name} is not whole: {Path(error.filename).name} is missing"
+        raise FlywheelError(what, where=str(folder), remedy=remedy) from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        what = f"adapter {folder.name} cannot be read: {type(error).__name__} {error}"
+        raise FlywheelError(what, where=str(folder), remedy=remedy) from None
+    if made_for != base_model:
         raise FlywheelError(
-            f"adapter {folder.name} was changed after it was exported", where=str(folder), remedy=remedy
-        )
-    config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-    if config["base_model_name_or_path"] != base_model:
-        raise FlywheelError(
-            f"adapter {folder.name} was trained on {config['base_model_name_or_path']}, and the base model is {base_model}",
+            f"adapter {folder.name} was trained on {made_for}, and the base model is {base_model}",
             where=str(folder),
             remedy="serve it on the base model that it was trained on: keep that in the model cache (flywheel model list)",
         )
     refuse_unservable(config, weight_names(folder), where=str(folder))
-    return Adapter(folder.name, folder, base_model, rank_of(config), manifest["renamed"])
+    return Adapter(folder.name, folder, base_model, rank, renamed)
 
 
 def refuse_unservable(config: Mapping[str, Any], names: Collection[str], *, where: str) -> None:

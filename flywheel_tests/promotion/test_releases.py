@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flywheel.errors import FlywheelError
 from flywheel.lake.missing import ConcurrentWrite
+from flywheel.promotion.adapter_files import problem_with
 from flywheel.promotion.pointer import history, serving, waits
 from flywheel.promotion.pointer_file import read_pointer, write_pointer
 from flywheel.promotion.releases import Releases
@@ -120,6 +121,13 @@ def test_an_adapter_that_is_gone_or_changed_is_not_made_to_serve(acts: Releases,
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps({**manifest, "sha256": adapter_sha256(folder)}))
     with pytest.raises(FlywheelError, match="other weights than its name"):
+        acts.roll_back(by="Dana", reason="r")
+    for broken in ('{"files": 2}', "[]", "{"):
+        (folder / MANIFEST).write_text(broken)
+        assert "cannot be read" in (problem_with(acts.settings, "door", two[0], acts.base) or "")
+    weights.unlink()  # as of a copy that was interrupted
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(FlywheelError, match="is not whole: adapter_model.safetensors is missing"):
         acts.roll_back(by="Dana", reason="r")
     shutil.rmtree(folder)
     with pytest.raises(FlywheelError, match="is missing"):
