@@ -18,7 +18,7 @@ from flywheel.benchmark.drafts import FOLDER
 from flywheel.benchmark.freeze import active
 from flywheel.lake import Lake
 from flywheel.lake.scrub import scrub
-from flywheel.toolcalls.arguments import canonical_json, sha256_of
+from flywheel.toolcalls.arguments import canonical_json, sha256_of, whole_lines
 
 
 class Forgotten(NamedTuple):
@@ -39,7 +39,7 @@ def forget_cases(lake: Lake, workflow: str, folder: Path, trace_ids: Collection[
     gone = frozen.filter(pl.col("origin_trace_id").is_in(sorted(trace_ids)))
     lines, ids = 0, set(gone["case_id"])
     for file in sorted(folder.glob("*.jsonl")):
-        text = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        text = whole_lines(file.read_text(encoding="utf-8"))
         theirs = {number: case_id for number, case_id in _origins(text, trace_ids)}
         if theirs:
             _rewrite(file, [line for n, line in enumerate(text) if n not in theirs])
@@ -64,7 +64,7 @@ def forget_names(
     """
     changed: set[str] = set()
     for file in sorted(folder.glob("*.jsonl")):
-        text = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        text = whole_lines(file.read_text(encoding="utf-8"))
         anew = [_line_without(line, trace_ids, conversations) for line in text]
         if anew != text:
             changed |= {json.loads(new)["id"] for old, new in zip(text, anew, strict=True) if old != new}

@@ -91,7 +91,8 @@ class ClusterReceipt(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """One week: corrections written and judged, of which so many trained which adapter, how it was judged, and since which week it served."""
+    """One week: corrections written and judged, of which so many trained which adapter, how it was judged, from which week on it served, and
+    whether it still does."""
 
     week: str
     wrote: int
@@ -100,6 +101,7 @@ class Receipt(NamedTuple):
     adapter_id: str | None
     verdict: str | None
     served_since: str | None
+    serves: bool
     clusters: list[ClusterReceipt]
 
     def headline(self) -> str:
@@ -111,7 +113,12 @@ class Receipt(NamedTuple):
         if self.adapter_id is None:
             end = "nothing was trained since"
         else:
-            served = f"serves since week {self.served_since}" if self.served_since else "has not served"
+            served = (
+                f"{'serves since' if self.serves else 'served from'} week {self.served_since}"
+                if self.served_since
+                else "has not served"
+            )
+            served += "" if self.serves or not self.served_since else " on and no longer does"
             end = f"{self.trained} trained {self.adapter_id} ({self.verdict or 'not judged'}), which {served}"
         count = len(self.clusters)
         return f"{did} → {count} {'cluster' if count == 1 else 'clusters'} → {end}"
@@ -137,7 +144,7 @@ def _receipt(lake: Lake, workflow: str, week: str, theirs: pl.DataFrame, known: 
         .sort("week")
     )
     made = checkpoints.row(0, named=True) if checkpoints.height else None
-    trained, verdict, since = 0, None, None
+    trained, verdict, since, serves = 0, None, None, False
     if made:
         of_week = pl.col("week") == made["week"]
         rows = lake.read_columns("sft_dataset", ("week", "row_id", "source_id"), workflow=workflow, where=of_week)
@@ -146,12 +153,21 @@ def _receipt(lake: Lake, workflow: str, week: str, theirs: pl.DataFrame, known: 
             "promotion", ("week", "candidate_adapter_id", "verdict"), workflow=workflow, where=of_week
         )
         verdict = next(iter(judged.filter(candidate_adapter_id=made["adapter_id"])["verdict"]), None)
-        log = lake.read_weeks("promotion_log", workflow=workflow).filter(served_adapter_id=made["adapter_id"])
-        since = min(log["week"], default=None)
+        log = lake.read_weeks("promotion_log", workflow=workflow).sort("week", "decided_at")
+        since = min(log.filter(served_adapter_id=made["adapter_id"])["week"], default=None)
+        serves = log["served_adapter_id"][-1] == made["adapter_id"] if log.height else False
     wrote = int(theirs["wrote"].sum())
     clusters = _clusters(lake, workflow, week, made, theirs, known)
     return Receipt(
-        week, wrote, theirs.height - wrote, trained, made["adapter_id"] if made else None, verdict, since, clusters
+        week,
+        wrote,
+        theirs.height - wrote,
+        trained,
+        made["adapter_id"] if made else None,
+        verdict,
+        since,
+        serves,
+        clusters,
     )
 
 

@@ -18,7 +18,7 @@ def read_demonstrations(folder: Path) -> list[dict[str, Any]]:
     """
     rows: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
             if line.strip():
                 row = _row(line, f"{file}:{number}", file.name)
                 rows[row["demonstration_id"]] = row

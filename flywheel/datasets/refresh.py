@@ -23,7 +23,7 @@ from flywheel.toolcalls.arguments import sha256_of
 from flywheel.workflows.pack import Pack
 
 STEPS_VERSION, TEXTS_VERSION = "1", "1"
-_SOURCES = ("corrected_traces", "production_traces")
+_SOURCES = ("corrected_traces", "production_traces", "production_failures")
 _CACHES = ("training_steps", "near_duplicate_texts")
 
 

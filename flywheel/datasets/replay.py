@@ -41,7 +41,7 @@ def prompts_of(pack: Pack) -> Prompts:
         raise FlywheelError("the replay prompts are missing", where=str(file),
                             remedy="write that file, or remove datasets.replay_prompts: the general prompts are used then")  # fmt: skip
     prompts: list[list[Message]] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
         if line.strip():
             try:
                 messages = json.loads(line)["messages"]
@@ -71,7 +71,8 @@ def read_replay(found: ReplaySet | None) -> list[Step]:
     if found is None:
         return []
     file = found.folder / ANSWERS
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    rows = [json.loads(line) for line in text.split("\n") if line]
     if sha256_of(rows) != found.manifest["answers_sha256"]:
         raise FlywheelError("the replay set was changed after it was sampled", where=str(file),
                             remedy="remove its folder and sample it again: flywheel dataset replay")  # fmt: skip

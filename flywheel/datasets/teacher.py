@@ -100,7 +100,7 @@ def read_tasks(file: Path, pack: Pack) -> list[Task]:
         raise FlywheelError("there are no tasks for the teacher", where=str(file),
                             remedy='write {"id": "t1", "messages": [{"role": "user", "content": "..."}]} a line, or name --tasks')  # fmt: skip
     tasks: dict[str, Task] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         where = f"{file}:{number}"

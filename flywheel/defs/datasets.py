@@ -117,7 +117,8 @@ def _inputs(stage: Stage, shop: Workshop) -> dict[str, Any]:
     stage.note_weeks("corrected_traces")
     stage.note_weeks("conflict_decisions")
     if pack.settings.verifiers:
-        stage.note_weeks("production_traces")
+        for table in ("production_traces", "production_failures"):  # a run that a failure is found on is no good one
+            stage.note_weeks(table)
     for table in ("demonstrations", "dataset_withdrawals", "dataset_releases", "benchmark_drafts"):
         stage.read_or_empty(table, by_workflow=True)
     stage.read("benchmark", by_workflow=True)
@@ -128,6 +129,7 @@ def _inputs(stage: Stage, shop: Workshop) -> dict[str, Any]:
         "model": shop.base_sha256,
         "tools": pack.tools_sha256,
         "replay_set": shop.replay.manifest["answers_sha256"] if shop.replay else "none",
+        **({"responses": [one.values() for one in pack.responses]} if pack.responses else {}),
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from flywheel.benchmark.cases import benchmark_version
 from flywheel.benchmark.freeze import active
@@ -24,6 +25,7 @@ from flywheel.evaluation.stored import rescored
 from flywheel.operations.budget import refuse_overspending
 from flywheel.partitions import last_week_same_workflow, week_by_workflow, workflow_of_week
 from flywheel.promotion.pointer import serving
+from flywheel.promotion.validity import broken
 from flywheel.serving.trained_on import TrainedOn
 from flywheel.serving.vllm_server import BASE
 from flywheel.training.landed import told_elsewhere
@@ -55,7 +57,7 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
 
     Grain: one case x arm x epoch; no rows in a banked week. The incumbent is what promotion had serving before this week; after a change
     of base model or family it answers from a server of its own. Where only the scorers changed, the stored outputs are scored again and
-    nothing is generated. The metrics are in `eval_metrics`. No rows either where this machine has no trainer or no server: the week then
+    nothing is generated; results that the server broke (too many errors, another server meanwhile) are generated anew when it runs again. The metrics are in `eval_metrics`. No rows either where this machine has no trainer or no server: the week then
     waits undecided.
     """
     stage = Stage.begin(context, house, "eval_results", "2")
@@ -70,7 +72,8 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     decides = what_decides(
         pack, renderer, base, version, servers.decides(candidate=candidate, incumbent=incumbent, gone=servers.gone)
     )
-    if done := stage.unchanged(decides._asdict()):
+    broke = _broken(stage, pack, servers)
+    if not broke and (done := stage.unchanged(decides._asdict())):
         return done
     if candidate is None or not cases:
         stop = stopped_at(stage.lake, pack, stage.weekly, trained) if candidate is None else None
@@ -86,7 +89,7 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     arms = arms_of(candidate, incumbent)
     known = stage.lake.has_partition("eval_results", workflow=stage.workflow, week=stage.weekly)
     stored = stage.lake.read_partition("eval_results", workflow=stage.workflow, week=stage.weekly) if known else None
-    rows = None if stored is None else rescored(stored, benchmark, cases_of(benchmark, arms))
+    rows = None if stored is None or broke else rescored(stored, benchmark, cases_of(benchmark, arms))
     if rows is not None:
         context.log.info(f"eval_results: {len(rows)} stored outputs scored again, nothing generated, no server started")
         return _write(stage, decides, rows, pack, {"scored_again": len(rows)})
@@ -108,6 +111,19 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     for one in logs_of(servers, arms, log):
         forget_arms(one)
     return result
+
+
+def _broken(stage: Stage, pack: Pack, servers: Servers) -> list[str]:
+    """Why what is stored of the week is asked again though nothing else changed; empty where it is whole, or no server is here to ask."""
+    if pack.settings.serving == "elsewhere":
+        return []
+    columns = ("arm", "adapter_id", "infra_error", "server")
+    where = pl.col("week") == stage.weekly
+    stored = stage.lake.read_columns("eval_results", columns, workflow=stage.workflow, where=where)
+    reasons = broken(stored, servers.gone)
+    if reasons:
+        stage.context.log.warning(f"what was evaluated before is broken and generated anew: {'; '.join(reasons)}")
+    return reasons
 
 
 def _facts(servers: Servers, sessions: Sequence[tuple[TrainedOn, Session]]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from flywheel.promotion.decision import (
 from flywheel.promotion.earlier import earlier
 from flywheel.promotion.gate import Decision
 from flywheel.promotion.next_asks import Asking, next_asks
-from flywheel.promotion.pointer import decided, entry, may_move, next_moment, serving
+from flywheel.promotion.pointer import entry, may_move, next_moment, serving, undecided
 from flywheel.report.diffs import case_diffs, example_rows
 from flywheel.serving.configuration import Configuration
 from flywheel.serving.trained_on import trained_on_each
@@ -79,8 +79,8 @@ next_asks_asset = dg.AssetSpec(
 def promotion(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """One decision, PROMOTE, REJECT, INCONCLUSIVE or INVALID, recomputed here from the tables, with its reasons.
 
-    Grain: one decision. Only the newest undecided week moves the pointer; a past week re-derives its verdict and moves
-    nothing, and what a person released or rolled back stays. Under `release: approval` a PROMOTE waits for
+    Grain: one decision. Only the newest undecided week moves the pointer (one whose last word is INVALID is decided again); a past
+    week re-derives its verdict and moves nothing, and what a person released or rolled back stays. Under `release: approval` a PROMOTE waits for
     `flywheel promote`; the simulated demo releases by itself. After a move the pointer file is written.
     Where the pack requires the human review of the scores, the verdict is INVALID and the week stays undecided until it is
     complete. A week that this machine could not train or evaluate stays undecided too, and says what to do.
@@ -107,7 +107,8 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     if done := stage.unchanged(decisive):
         return done._replace(metadata={**(done.metadata or {}), **announced(stage, house, pack)})
     # While the review is open, or this machine cannot go on, nothing is logged: the week stays undecided, and may still move the pointer.
-    moves = not waiting and stop is None and may_move(log, stage.weekly) and decided(log, stage.weekly) is None
+    moves = not waiting and stop is None and may_move(log, stage.weekly) and undecided(log, stage.weekly)
+    _refuse_other_candidate(results, checkpoint, stage)
     if moves:
         _refuse_other_incumbent(results, incumbent, stage)
     judgement = (
@@ -201,6 +202,16 @@ def _facts(row: dict[str, Any], results: pl.DataFrame, frozen: pl.DataFrame, rev
         "human_review": review.state.sentence() if review.sample.height else "nothing was evaluated",
         "grader_disagreements": review.disagreements.height,
     }
+
+
+def _refuse_other_candidate(results: pl.DataFrame, checkpoint: pl.DataFrame, stage: Stage) -> None:
+    """The week's own adapter is judged: one trained or imported since the evaluation has no results, and what it forgot is not the other's."""
+    judged, trained = set(results.filter(arm="candidate")["adapter_id"]), set(checkpoint["adapter_id"])
+    if judged and judged != trained:
+        raise FlywheelError(
+            f"{', '.join(sorted(judged))} was evaluated, and the week's checkpoint is {', '.join(sorted(trained)) or 'none'}", where="eval_results",
+            remedy=f"flywheel run --workflow {stage.workflow} --week {stage.week} --stage eval_results, then the same with promotion",
+        )  # fmt: skip
 
 
 def _refuse_other_incumbent(results: pl.DataFrame, incumbent: str, stage: Stage) -> None:

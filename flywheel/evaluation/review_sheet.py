@@ -109,7 +109,7 @@ def read_sheet(file: Path) -> list[Rating]:
     """
     ratings: dict[str, Rating] = {}
     weeks: set[tuple[str, str]] = set()
-    for number, text in enumerate(_text(file).splitlines(), 1):
+    for number, text in enumerate(_text(file).split("\n"), 1):
         if not text.strip():
             continue
         where = f"{file}:{number}"

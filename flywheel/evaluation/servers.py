@@ -16,6 +16,7 @@ from flywheel.evaluation.decides import unusable
 from flywheel.evaluation.runner import Arm, Benchmark
 from flywheel.evaluation.session import Session, evaluate
 from flywheel.lake import Lake
+from flywheel.serving.adapters import largest_rank
 from flywheel.serving.trained_on import TrainedOn, trained_on_each
 from flywheel.serving.vllm_server import BASE, ServerSpec
 from flywheel.settings import Settings
@@ -77,13 +78,14 @@ def servers_of(
 def server_spec(settings: Settings, own: TrainedOn, adapters: set[str]) -> ServerSpec:
     """What is served for the arms of one side: the base model and the named adapters."""
     folder = settings.checkpoints(own.pack.name).absolute()
+    served = {adapter: folder / adapter for adapter in sorted(adapters - {BASE})}
     return ServerSpec(
         model=own.base.folder,
         family=find_family(own.pack.settings.model_family),
-        adapters={adapter: folder / adapter for adapter in sorted(adapters - {BASE})},
+        adapters=served,
         max_model_len=own.pack.settings.max_model_len,
         max_num_seqs=own.pack.settings.evaluation.concurrency,
-        max_lora_rank=max(8, own.pack.settings.lora_rank),
+        max_lora_rank=largest_rank(served.values(), least=max(8, own.pack.settings.lora_rank)),
         threads=settings.threads,
     )
 

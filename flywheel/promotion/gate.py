@@ -21,7 +21,7 @@ from flywheel.promotion.history import looks_sentence
 from flywheel.promotion.margin import Margin, margin_for
 from flywheel.promotion.noise import VALID_WEEKS, Noise, measured
 from flywheel.promotion.targeted import ALONE_LEVEL, Targeted, targeted
-from flywheel.promotion.validity import invalidity
+from flywheel.promotion.validity import invalidity, unscored
 from flywheel.promotion.verdict import Numbers, Path, Verdict, verdict_of
 from flywheel.statistics.paired import (
     LEVEL,
@@ -76,8 +76,8 @@ def decide(evidence: Evidence, rules: Rules) -> Decision:
     noise, past = _noise(evidence), evidence.past
     if noise is None:
         invalid.append(
-            f"the incumbent's A/A run is missing, and none of the last {VALID_WEEKS} weeks can stand in: how much the server differs "
-            "from itself is unknown"
+            f"the incumbent's A/A run is missing or was broken by errors, and none of the last {VALID_WEEKS} weeks can stand in: how much "
+            "the server differs from itself is unknown"
         )
     elif noise.verdict == "REJECT":
         invalid.append(f"the incumbent differs from itself more than chance explains. {noise.sentence()}")
@@ -100,8 +100,8 @@ def decide(evidence: Evidence, rules: Rules) -> Decision:
 
 
 def _noise(evidence: Evidence) -> Noise | None:
-    """This session's A/A run, else one that earlier weeks left."""
-    here = evidence.incumbent.height and evidence.again.height
+    """This session's A/A run, else one that earlier weeks left. What lost its runs to errors says nothing of the few that were left."""
+    here = evidence.incumbent.height and evidence.again.height and not unscored("A/A run", evidence.again)
     own = measured(evidence.incumbent, evidence.again) if here else None
     return own or (evidence.past.noise if evidence.past else None)
 

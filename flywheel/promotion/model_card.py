@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from deltalake.exceptions import DeltaError
 
 from flywheel.chat.families import find_family
 from flywheel.chat.visible import in_markdown
@@ -83,9 +84,8 @@ def _base(checkpoint: dict[str, Any], base: BaseModel, pack: Pack) -> str:
 
 def _data(lake: Lake, workflow: str, week: str) -> str:
     """Counts of the rows it learned from; the dataset's own card stands on the page of `sft_dataset`."""
-    columns = ("source", "source_id", "qa_mode", "annotator_kind", "from_week")
-    rows = lake.read_columns("sft_dataset", columns, workflow=workflow, where=pl.col("week") == week)
-    pairs = lake.read_columns("preference_dataset", ("row_id",), workflow=workflow, where=pl.col("week") == week).height
+    rows = _learned(lake, "sft_dataset", workflow, week)
+    pairs = _learned(lake, "preference_dataset", workflow, week).height
     corrections = rows.filter(source="correction")
     weeks = sorted(set(corrections["from_week"].drop_nulls()))
     lines = [f"{rows.height} supervised rows and {pairs} preference pairs; {corrections['source_id'].n_unique()} corrections"
@@ -95,6 +95,18 @@ def _data(lake: Lake, workflow: str, week: str) -> str:
              f"- written by: {_counts(rows['annotator_kind'], rows.height)}",
              f"- data card: asset `sft_dataset`, partition `{week}|{workflow}`, metadata `card`"]  # fmt: skip
     return "\n".join(lines)
+
+
+def _learned(lake: Lake, table: str, workflow: str, week: str) -> pl.DataFrame:
+    """The dataset as the week's checkpoint read it, whatever a withdrawal made of it since; today's where that version is gone (an erasure)."""
+    known = lake.lineage("checkpoint", workflow=workflow, week=week)
+    version = json.loads(known.inputs or "{}").get(f"{table}/{week}") if known else None
+    if not lake.has_partition(table, workflow=workflow, week=week):
+        return lake.empty(table)
+    try:
+        return lake.read_partition(table, workflow=workflow, week=week, version=version)
+    except (DeltaError, OSError, pl.exceptions.PolarsError):
+        return lake.read_partition(table, workflow=workflow, week=week)
 
 
 def _counts(values: pl.Series, of: int) -> str:
@@ -133,7 +145,7 @@ def _evaluation(decided: dict[str, Any] | None) -> str:
             f"| {arm} | `{decided[f'{arm}_adapter_id']}` | {_share(decided[f'{arm}_success'])} | {_share(low)} to {_share(high)} |"
         )
     difference = (
-        f"Difference {_points(decided['difference'])}, one-sided 95 % bounds {_points(decided['difference_lower'])} and "
+        f"Difference {_points(decided['difference'])}, 95 % interval {_points(decided['difference_lower'])} to "
         f"{_points(decided['difference_upper'])}, on {_whole(decided['cases'])} cases; margin {_points(decided['margin'])}; smallest "
         f"difference that these cases resolve {_points(decided['minimum_detectable_effect'])}."
     )
@@ -159,9 +171,7 @@ def _released(log: pl.DataFrame) -> str:
 def _limits(checkpoint: dict[str, Any], decided: dict[str, Any] | None, lake: Lake, pack: Pack) -> str:
     """What the evidence does not carry."""
     week = checkpoint["week"]
-    kinds = lake.read_columns("sft_dataset", ("annotator_kind",), workflow=pack.name, where=pl.col("week") == week)[
-        "annotator_kind"
-    ]
+    kinds = _learned(lake, "sft_dataset", pack.name, week)["annotator_kind"]
     simulated = int((kinds == "simulated").sum())
     limits = [
         f"It knows the tools of `{pack.name}` as they were (`{checkpoint['tools_sha256'] or 'not recorded'}`), and no others."

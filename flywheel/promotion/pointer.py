@@ -43,6 +43,18 @@ def decided(log: pl.DataFrame, week: str) -> dict[str, Any] | None:
     return entries.row(-1, named=True) if entries.height else None
 
 
+def undecided(log: pl.DataFrame, week: str) -> bool:
+    """Whether a week's decision may be made: there is none yet, or an INVALID one is the last thing that happened.
+
+    A broken run says nothing about a model, so it decides nothing for good; but what a person did since stays.
+    """
+    made = decided(log, week)
+    if made is None:
+        return True
+    last = log.sort("week", "decided_at").row(-1, named=True)
+    return made["verdict"] == "INVALID" and last["entry_id"] == made["entry_id"]
+
+
 def newest_decided(log: pl.DataFrame) -> str:
     """The newest week that is decided; empty before the first decision."""
     return max(decisions(log)["week"], default="")
@@ -79,10 +91,13 @@ def since(log: pl.DataFrame) -> dict[str, Any] | None:
 
 
 def waits(log: pl.DataFrame, week: str, row: dict[str, Any]) -> bool:
-    """Whether a week's PROMOTE (its PROMOTION row) is for a person to release: it is the newest, and nobody acted on it."""
-    mine = log.filter(decision_id=(decided(log, week) or {}).get("decision_id", ""))
+    """Whether a week's PROMOTE (its PROMOTION row) is for a person to release: it is the newest, the log says the same of this candidate, and
+    nobody acted on it."""
+    made = decided(log, week) or {}
+    mine = log.filter(decision_id=made.get("decision_id", ""))
     return (
-        row["verdict"] == "PROMOTE" and week == newest_decided(log) and mine.height == 1
+        row["verdict"] == "PROMOTE" == made.get("verdict") and made["candidate_adapter_id"] in (None, row["candidate_adapter_id"])
+        and week == newest_decided(log) and mine.height == 1
         and serving(log) == row["incumbent_adapter_id"] and mine["served_adapter_id"][0] != row["candidate_adapter_id"]
     )  # fmt: skip
 

@@ -117,6 +117,12 @@ class Releases(NamedTuple):
                     f"week {week} was not promoted: {verdict}", where=f"flywheel report --workflow {workflow} --week {week}",
                     remedy=_override_remedy(workflow, row["candidate_adapter_id"]),
                 )  # fmt: skip
+        same = (None, row["candidate_adapter_id"])  # None: an entry of before it was noted
+        if logged["candidate_adapter_id"] not in same:
+            raise FlywheelError(
+                f"what was decided in week {week} is {logged['candidate_adapter_id']}, and the week was judged anew with {row['candidate_adapter_id']}",
+                where=f"promotion_log of {workflow}", remedy=_override_remedy(workflow, row["candidate_adapter_id"]),
+            )  # fmt: skip
         return row
 
     def _again(self, log: pl.DataFrame, act: dict[str, Any], candidate: str) -> Release:

@@ -4,6 +4,7 @@ What fails here makes the verdict INVALID and the incumbent stays: a broken run 
 """
 
 import json
+from collections.abc import Collection
 
 import polars as pl
 
@@ -20,7 +21,7 @@ def invalidity(evidence: Evidence) -> list[str]:
         if not rows.height:
             return [f"there are no results of the {name}: the benchmark is empty, or the evaluation did not run"]
     reasons = [reason for rows in (*arms.values(), evidence.again) for reason in tampered(rows)]
-    reasons += [reason for name, rows in arms.items() for reason in _unscored(name, rows)]
+    reasons += [reason for name, rows in arms.items() for reason in unscored(name, rows)]
     reasons += _attached_server_changed({**arms, "A/A run": evidence.again})
     ran = [set(rows["case_id"]) for rows in arms.values()]
     if ran[0] != ran[1]:
@@ -53,14 +54,35 @@ def _attached_server_changed(arms: dict[str, pl.DataFrame]) -> list[str]:
     return reasons
 
 
-def _unscored(name: str, rows: pl.DataFrame) -> list[str]:
-    reasons: list[str] = []
+def broken(results: pl.DataFrame, gone: Collection[str]) -> list[str]:
+    """Why stored results are to be generated anew though nothing that decides them changed: the server failed or changed meanwhile.
+
+    Args:
+        results: arm, adapter_id, infra_error and server of all arms.
+        gone: adapters that cannot be served: their errors would only come again.
+    """
+    able = results.filter(~pl.col("adapter_id").is_in(list(gone)))
+    arms = {str(name): rows for (name,), rows in sorted(able.group_by("arm"), key=lambda arm: str(arm[0]))}
+    return [
+        *(reason for name, rows in arms.items() for reason in _lost(name, rows)),
+        *_attached_server_changed(arms),
+    ]
+
+
+def _lost(name: str, rows: pl.DataFrame) -> list[str]:
+    """The sentence about an arm that lost too many runs to errors."""
     errors = rows["infra_error"].count()
-    if errors > MAXIMUM_INFRA_SHARE * rows.height:
-        reasons.append(
-            f"{errors} of {rows.height} runs of the {name} ended in a server or network error (allowed: {MAXIMUM_INFRA_SHARE:.0%}), "
-            f"first: {rows['infra_error'].drop_nulls()[0]}"
-        )
+    if errors <= MAXIMUM_INFRA_SHARE * rows.height:
+        return []
+    return [
+        f"{errors} of {rows.height} runs of the {name} ended in a server or network error (allowed: {MAXIMUM_INFRA_SHARE:.0%}), "
+        f"first: {rows['infra_error'].drop_nulls()[0]}"
+    ]
+
+
+def unscored(name: str, rows: pl.DataFrame) -> list[str]:
+    """Why an arm lacks too many scores, one sentence a reason; empty where it has them."""
+    reasons = _lost(name, rows)
     missing = rows.filter(pl.col("success").is_null() & pl.col("infra_error").is_null()).height
     if missing:
         reasons.append(f"{missing} of {rows.height} runs of the {name} have no score")

@@ -6,7 +6,7 @@ the hash of the first two. Whoever loads one, to serve it, to measure it or to m
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,20 +50,28 @@ def open_adapter(folder: Path, *, base_model: str) -> Adapter:
             f"adapter {folder.name} holds files that no export writes: {', '.join(strange)}", where=str(folder),
             remedy="find out who put them there, then delete them; nothing pickled is ever loaded",
         )  # fmt: skip
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if manifest["sha256"] != adapter_sha256(folder):
+    try:
+        manifest, sha256 = json.loads((folder / MANIFEST).read_text(encoding="utf-8")), adapter_sha256(folder)
+        if manifest["sha256"] != sha256:
+            raise FlywheelError(
+                f"adapter {folder.name} was changed after it was exported", where=str(folder), remedy=remedy
+            )
+        config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+        made_for, rank, renamed = config["base_model_name_or_path"], rank_of(config), manifest["renamed"]
+    except FileNotFoundError as error:
+        what = f"adapter {folder.name} is not whole: {Path(error.filename).name} is missing"
+        raise FlywheelError(what, where=str(folder), remedy=remedy) from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        what = f"adapter {folder.name} cannot be read: {type(error).__name__} {error}"
+        raise FlywheelError(what, where=str(folder), remedy=remedy) from None
+    if made_for != base_model:
         raise FlywheelError(
-            f"adapter {folder.name} was changed after it was exported", where=str(folder), remedy=remedy
-        )
-    config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-    if config["base_model_name_or_path"] != base_model:
-        raise FlywheelError(
-            f"adapter {folder.name} was trained on {config['base_model_name_or_path']}, and the base model is {base_model}",
+            f"adapter {folder.name} was trained on {made_for}, and the base model is {base_model}",
             where=str(folder),
             remedy="serve it on the base model that it was trained on: keep that in the model cache (flywheel model list)",
         )
     refuse_unservable(config, weight_names(folder), where=str(folder))
-    return Adapter(folder.name, folder, base_model, rank_of(config), manifest["renamed"])
+    return Adapter(folder.name, folder, base_model, rank, renamed)
 
 
 def refuse_unservable(config: Mapping[str, Any], names: Collection[str], *, where: str) -> None:
@@ -108,6 +116,18 @@ def _weight_reasons(names: Collection[str]) -> list[str]:
 def rank_of(config: Mapping[str, Any]) -> int:
     """Largest rank an adapter's config gives any module."""
     return max(config["r"], *(config.get("rank_pattern") or {"": 0}).values())
+
+
+def largest_rank(folders: Iterable[Path], *, least: int) -> int:
+    """The largest rank among adapters on disk, and `least` at the least: an adapter keeps the rank it was trained with, whatever the pack
+    says today. One whose config is gone or broken counts for nothing here; opening it says what is wrong."""
+    ranks = [least]
+    for folder in folders:
+        try:
+            ranks.append(rank_of(json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))))
+        except (OSError, ValueError, KeyError):
+            continue
+    return max(ranks)
 
 
 def servable_rank(rank: int) -> int:

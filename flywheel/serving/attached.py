@@ -108,12 +108,18 @@ class AttachedClient(ChatClient):
         listed = await self._http.get("/v1/models")
         listed.raise_for_status()
         known = {self.name_there(name): name for name in names}
-        models = {
-            known[one["id"]]: f"{one.get('root') or 'unknown'}, {one.get('max_model_len') or 'unknown'} tokens"
-            for one in _json(listed)["data"] if one["id"] in known
-        }  # fmt: skip
+        try:
+            models = {
+                known[one["id"]]: f"{one.get('root') or 'unknown'}, {one.get('max_model_len') or 'unknown'} tokens"
+                for one in _json(listed)["data"] if one["id"] in known
+            }  # fmt: skip
+        except (LookupError, TypeError, AttributeError):
+            raise httpx.DecodingError(f"no list of models but {listed.text[:200]!r}") from None
         version = await self._http.get("/version")
-        told = _json(version).get("version") if version.status_code == httpx.codes.OK else None
+        try:
+            told = _json(version).get("version") if version.status_code == httpx.codes.OK else None
+        except httpx.DecodingError:
+            told = None  # a proxy's own page: it passes on /v1 and answers the rest itself
         fingerprint = await self._asked_for_fingerprint() if BASE in models else None
         return Seen(str(told) if told else None, fingerprint, models)
 

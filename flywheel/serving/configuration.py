@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flywheel.chat.families import FamilyName, find_family
 from flywheel.chat.render import Message, Renderer, canonical_tools
 from flywheel.errors import FlywheelError
+from flywheel.serving.adapters import largest_rank
 from flywheel.serving.endpoint import EndpointSettings
 from flywheel.serving.vllm_server import BASE, PINNED_VLLM, ServerSpec
 from flywheel.toolcalls.arguments import sha256_of
@@ -116,11 +117,11 @@ class Configuration:
                 f"vLLM {PINNED_VLLM} has no grammar for the calls of {own.model_family}", where=f"configuration {self.name}: constrained",
                 remedy=f"leave it out, or take a family whose parser is one of: {', '.join(CONSTRAINED_PARSERS)}",
             )  # fmt: skip
-        adapters = sorted({self.adapter_id, *others} - {BASE})
+        adapters = {one: checkpoints / one for one in sorted({self.adapter_id, *others} - {BASE})}
         return ServerSpec(
-            model=self.base.folder, family=find_family(own.model_family), adapters={one: checkpoints / one for one in adapters},
-            max_model_len=own.max_model_len, max_num_seqs=own.evaluation.concurrency, max_lora_rank=max(8, own.lora_rank),
-            threads=threads, template=self.template, quantization=self.quantization, python=self.python,
+            model=self.base.folder, family=find_family(own.model_family), adapters=adapters,
+            max_model_len=own.max_model_len, max_num_seqs=own.evaluation.concurrency,
+            max_lora_rank=largest_rank(adapters.values(), least=max(8, own.lora_rank)), threads=threads, template=self.template, quantization=self.quantization, python=self.python,
             constrained=self.constrained,
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ What goes here: the one way JSON is written, hashed and read. What does not: sch
 """
 
 import hashlib
+import io
 import json
 from typing import Any, NamedTuple
 
@@ -21,6 +22,12 @@ _hashed = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, 
 def canonical_json(value: Any) -> str:
     """JSON text of `value`: key order kept, non-ASCII kept, NaN and infinities refused (ValueError)."""
     return _canonical(value)
+
+
+def whole_lines(text: str) -> list[str]:
+    """Lines of a file of JSON lines, with their ends. Parted at the newline alone: `splitlines` also parts at U+2028, U+2029 and U+0085, which
+    may stand inside a JSON string, and half a line is no line."""
+    return list(io.StringIO(text, newline="\n"))
 
 
 def sha256_of(value: Any) -> str:

@@ -78,7 +78,14 @@ def _unfit(
 def _untrue(lake: Lake, workflow: str, incumbent: str, withdrawn: Collection[str]) -> str | None:
     """Why what the incumbent knows is not what may be known today, or None."""
     registry = read_registry(lake, workflow)
-    for adapter, week in ancestors(trained_from(lake, workflow), incumbent).items():
+    trained = trained_from(lake, workflow)
+    chain = ancestors(trained, incumbent)
+    starts = dict(trained.select("adapter_id", "start_adapter_id").iter_rows())
+    for adapter in chain:
+        start = starts[adapter]
+        if start is not None and start not in starts:  # its week trained another one since: nobody can look at its data
+            return f"no checkpoint knows {start} any more, which {adapter} went on from"
+    for adapter, week in chain.items():
         if adapter in withdrawn:
             return f"{adapter} trained on something withdrawn since"
         written = lake.lineage("checkpoint", workflow=workflow, week=week)

@@ -1,6 +1,7 @@
 """Fix receipts: whose they are, what they count, and what they never show."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from flywheel.cli import app
 from flywheel.corrections.receipts import Who, receipts
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
-from flywheel_tests.report.synthetic import WORKFLOW, decide, evaluate, freeze, production, row
+from flywheel_tests.report.synthetic import WORKFLOW, decide, evaluate, freeze, move, production, row
 
 WEEKS = ["2026-01-05", "2026-01-12", "2026-01-19"]
 CLUSTER = "pay · wrong_arguments"
@@ -81,6 +82,13 @@ def test_a_persons_receipt_goes_from_corrections_to_what_came_back(lake: Lake):
         None,
         0,
     ) and "nothing was trained since" in newest.headline()
+
+
+def test_an_adapter_that_was_taken_back_is_not_said_to_serve(lake: Lake):
+    story(lake)
+    move(lake, WEEKS[0], "PROMOTE", "a1", "base", datetime(2026, 1, 9, tzinfo=UTC))
+    first = receipts(lake, WORKFLOW, Who("ann"))[-1]
+    assert first.headline().endswith(f"trained a1 (PROMOTE), which served from week {WEEKS[0]} on and no longer does")
 
 
 def test_text_is_shown_only_to_those_who_worked_on_the_very_step(lake: Lake):

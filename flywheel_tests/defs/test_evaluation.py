@@ -185,6 +185,19 @@ def test_after_a_change_of_base_model_each_side_answers_from_its_own_server(
     assert "not in the cache any more" in week.materialize()["not_evaluated"].value
 
 
+def test_results_that_the_server_broke_are_generated_anew_by_the_same_command(week: Week):
+    week.materialize()
+    rows = week.table("eval_results").drop("week", "workflow")
+    lost = pl.when((pl.col("arm") == "candidate") & (pl.int_range(pl.len()) % 2 == 0))
+    known = week.lake.lineage("eval_results", workflow=WORKFLOW, week=WEEK)
+    assert known
+    errors = rows.with_columns(infra_error=lost.then(pl.lit("ReadTimeout")).otherwise("infra_error"))
+    week.lake.replace_partition("eval_results", errors, workflow=WORKFLOW, week=WEEK, fingerprint=known.fingerprint,
+                                code_version=known.code_version)  # fmt: skip
+    assert week.materialize()["infra_errors"].value == 0 and week.servers == 2
+    assert week.materialize()["unchanged"].value is True
+
+
 def test_an_incumbent_whose_adapter_is_gone_makes_the_week_invalid_and_stays(week: Week):
     week.serve_before("lost")
     facts = week.materialize()

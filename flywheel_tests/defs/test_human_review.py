@@ -15,7 +15,7 @@ from flywheel.partitions import partition_key
 from flywheel.settings import Settings
 from flywheel.workflows.base_model import write_manifest
 from flywheel_tests.evaluation.judged import WEEK, door_pack, evaluated, ratings_of
-from flywheel_tests.promotion.house import make_adapter
+from flywheel_tests.promotion.house import blank, make_adapter
 
 NOW = datetime(2026, 1, 14, tzinfo=UTC)
 
@@ -28,8 +28,8 @@ def test_promotion_waits_for_people_and_the_sensor_asks_for_it_when_they_are_don
     write_manifest(model, sha256="0" * 64, source="a test")
     candidate = make_adapter(Settings(home=tmp_path), 1)
     evaluated(lake, pack, candidate=candidate)
-    for table in ("corrected_traces", "checkpoint"):
-        lake.replace_partition(table, [], workflow="door", week=WEEK)
+    lake.replace_partition("corrected_traces", [], workflow="door", week=WEEK)
+    lake.replace_partition("checkpoint", [blank("checkpoint", adapter_id=candidate)], workflow="door", week=WEEK)
     house, instance = House(home=str(tmp_path)), dg.DagsterInstance.ephemeral()
 
     def decide() -> tuple[str, str]:

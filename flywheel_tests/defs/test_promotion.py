@@ -78,6 +78,33 @@ def test_a_rollback_between_evaluation_and_decision_asks_for_another_evaluation(
     assert "--stage eval_results" in (caught.value.description or "") and acts.log().height == 2
 
 
+def test_a_week_whose_run_was_broken_is_decided_when_it_was_run_again(acts: Releases):
+    first = make_adapter(acts.settings, 1)
+    evaluated(acts, WEEKS[0], first, "base", infra_error="HTTP 500")
+    assert run(acts, WEEKS[0])["verdict"] == "INVALID" and serving(acts.log()) == "base"
+    evaluated(acts, WEEKS[0], first, "base")
+    assert run(acts, WEEKS[0])["verdict"] == "PROMOTE" and serving(acts.log()) == first
+    assert acts.log().sort("decided_at")["verdict"].to_list() == ["INVALID", "PROMOTE"]
+
+
+def test_an_adapter_trained_after_the_evaluation_asks_for_another_evaluation(acts: Releases):
+    """As after `checkpoint import --replace`: the week must not release what its checkpoint no longer names."""
+    evaluated(acts, WEEKS[0], make_adapter(acts.settings, 1), "base")
+    later = blank(
+        "checkpoint",
+        adapter_id=make_adapter(acts.settings, 2),
+        tools_sha256=acts.pack.tools_sha256,
+        forgetting_nats=0.0,
+    )
+    acts.lake.replace_partition("checkpoint", [later], workflow="door", week=WEEKS[0])
+    with pytest.raises(dg.Failure, match="was evaluated, and the week's checkpoint is adapter-") as caught:
+        run(acts, WEEKS[0])
+    assert "--stage eval_results" in (caught.value.description or "") and acts.log().height == 0
+    acts.lake.replace_partition("checkpoint", [], workflow="door", week=WEEKS[0])
+    with pytest.raises(dg.Failure, match="checkpoint is none"):
+        run(acts, WEEKS[0])
+
+
 def test_an_incumbent_whose_files_are_gone_makes_the_week_invalid_and_stays(acts: Releases):
     first = make_adapter(acts.settings, 1)
     decide(acts, WEEKS[0], first, automatic=True)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from flywheel.benchmark.cases import Case
 from flywheel.chat import Renderer
@@ -96,6 +97,21 @@ def test_a_proxy_that_passes_on_nothing_else_leaves_everything_unproven_and_says
     (row, *_) = (row for row in session.rows if row["arm"] == "candidate")
     assert json.loads(row["raw_outputs"])[0].startswith("{") and row["prompt_tokens"] == 7 * row["model_steps"]
     assert json.loads(row["completion_ids"])[0] == [] and json.loads(row["server"])["vllm"] == "unknown"
+
+
+def test_a_proxys_own_page_is_no_version_and_another_kind_of_server_is_refused_in_words(run: Run, renderer: Renderer):
+    class Behind(FakeVllm):
+        def _version(self, body: Any) -> Response:
+            return HTMLResponse("<html>Welcome</html>")
+
+    class Other(FakeVllm):
+        def _models(self, body: Any) -> Response:
+            return JSONResponse({"models": ["their-model"]})
+
+    session = run(Behind(renderer, "a1", "a2"))
+    assert any("which version serves" in proof for proof in session.not_proven) and reasons(session) == []
+    with pytest.raises(Interrupted, match="no list of models but"):
+        run(Other(renderer, "a1", "a2"))
 
 
 @pytest.mark.parametrize("lacks", ["tokenize", "token_ids"])

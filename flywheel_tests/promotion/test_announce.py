@@ -162,3 +162,22 @@ def test_the_card_says_what_is_known_and_what_is_not(acts: Releases):
         != beside
     )
     assert model_card(acts.lake, acts.pack, acts.base, "base") is None
+
+
+def test_the_card_counts_what_it_learned_from_and_names_the_interval_s_level(acts: Releases):
+    adapter = make_adapter(acts.settings, 1)
+    decide(acts, WEEKS[0], adapter)
+    rows = [blank("sft_dataset", row_id=str(n), source="correction", source_id=str(n), annotator_kind="simulated") for n in range(4)]  # fmt: skip
+    acts.lake.replace_partition("sft_dataset", rows, workflow="door", week=WEEKS[0])
+    read = acts.lake.lineage("sft_dataset", workflow="door", week=WEEKS[0])
+    assert read
+    trained = [blank("checkpoint", adapter_id=adapter)]
+    inputs = {f"sft_dataset/{WEEKS[0]}": read.version}
+    acts.lake.replace_partition("checkpoint", trained, workflow="door", week=WEEKS[0], inputs=inputs)
+    before = model_card(acts.lake, acts.pack, acts.base, adapter, with_log=False)
+    acts.lake.replace_partition(
+        "sft_dataset", rows[:1], workflow="door", week=WEEKS[0]
+    )  # built again after a withdrawal
+    after = model_card(acts.lake, acts.pack, acts.base, adapter, with_log=False)
+    assert before and after and "4 supervised rows" in after and "4 of 4 training rows are simulated" in after
+    assert "95 % interval not known to not known" in after and "one-sided" not in after

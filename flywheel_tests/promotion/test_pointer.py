@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from flywheel.lake import TABLES
-from flywheel.promotion.pointer import decided, entry, may_move, serving
+from flywheel.promotion.pointer import decided, entry, may_move, serving, undecided
 
 
 def log(*moves: tuple[str, str, str]) -> pl.DataFrame:
@@ -29,6 +29,21 @@ def test_each_week_sees_what_served_before_it():
         "b",
     ]
     assert serving(moves) == "b"
+
+
+def test_an_invalid_week_is_decided_again_unless_somebody_acted_since():
+    moment = [datetime(2026, 2, day, tzinfo=UTC) for day in (1, 2, 3)]
+    rows = [entry("2026-01-05", "d1", "INVALID", "base", "base", moment[0], candidate="a")]
+    act = entry("2026-01-05", None, None, "base", "b", moment[1], kind="override", by="Dana", place=1)
+    good = entry("2026-01-05", "d2", "PROMOTE", "base", "a", moment[2], candidate="a")
+
+    def made(*more: dict) -> pl.DataFrame:
+        found = [{"workflow": "desk", **row} for row in (*rows, *more)]
+        return pl.DataFrame(found, schema=TABLES["promotion_log"].polars_schema())
+
+    assert undecided(log(), "2026-01-05") and undecided(made(), "2026-01-05")
+    assert not undecided(made(act), "2026-01-05") and not undecided(made(good), "2026-01-05")
+    assert (decided(made(good), "2026-01-05") or {})["verdict"] == "PROMOTE"
 
 
 def test_only_the_newest_undecided_week_may_move():

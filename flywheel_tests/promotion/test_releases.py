@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from flywheel.errors import FlywheelError
 from flywheel.lake.missing import ConcurrentWrite
-from flywheel.promotion.pointer import history, serving
+from flywheel.promotion.adapter_files import problem_with
+from flywheel.promotion.pointer import history, serving, waits
 from flywheel.promotion.pointer_file import read_pointer, write_pointer
 from flywheel.promotion.releases import Releases
 from flywheel.serving.adapters import ADAPTER_FILES, MANIFEST, adapter_sha256
-from flywheel_tests.promotion.house import WEEKS, decide, make_adapter, make_house
+from flywheel_tests.promotion.house import WEEKS, blank, decide, make_adapter, make_house
 
 
 @pytest.fixture
@@ -41,6 +42,23 @@ def test_a_promoted_adapter_waits_until_a_person_releases_it(acts: Releases):
     row = acts.log().row(-1, named=True) | acts.log().filter(kind="approval").row(0, named=True)
     assert (row["by"], row["reason"], row["decision_id"]) == ("Dana", "looked at the diffs", f"d-{WEEKS[0]}")
     assert not acts.approve(WEEKS[0], by="Dana").moved and acts.log().height == 2, "twice is once"
+
+
+def test_an_adapter_that_the_week_was_judged_with_later_is_not_what_was_decided(acts: Releases):
+    """As after `checkpoint import --replace` of a decided week: what was decided stays decided."""
+    first, second = make_adapter(acts.settings, 1), make_adapter(acts.settings, 2)
+    decide(acts, WEEKS[0], first)
+    row = acts.lake.read_partition("promotion", workflow="door", week=WEEKS[0]).row(0, named=True)
+    assert waits(acts.log(), WEEKS[0], row)
+    later = {name: value for name, value in row.items() if name not in ("week", "workflow")} | {
+        "candidate_adapter_id": second
+    }
+    acts.lake.replace_partition("promotion", [later], workflow="door", week=WEEKS[0])
+    acts.lake.replace_partition("checkpoint", [blank("checkpoint", adapter_id=second)], workflow="door", week=WEEKS[0])
+    assert not waits(acts.log(), WEEKS[0], later)
+    with pytest.raises(FlywheelError, match=f"what was decided in week {WEEKS[0]} is {first}") as told:
+        acts.approve(WEEKS[0], by="Dana")
+    assert f"--override --adapter {second}" in told.value.remedy and serving(acts.log()) == "base"
 
 
 REFUSED = [
@@ -103,6 +121,13 @@ def test_an_adapter_that_is_gone_or_changed_is_not_made_to_serve(acts: Releases,
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps({**manifest, "sha256": adapter_sha256(folder)}))
     with pytest.raises(FlywheelError, match="other weights than its name"):
+        acts.roll_back(by="Dana", reason="r")
+    for broken in ('{"files": 2}', "[]", "{"):
+        (folder / MANIFEST).write_text(broken)
+        assert "cannot be read" in (problem_with(acts.settings, "door", two[0], acts.base) or "")
+    weights.unlink()  # as of a copy that was interrupted
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(FlywheelError, match="is not whole: adapter_model.safetensors is missing"):
         acts.roll_back(by="Dana", reason="r")
     shutil.rmtree(folder)
     with pytest.raises(FlywheelError, match="is missing"):

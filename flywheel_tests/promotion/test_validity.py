@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from flywheel.promotion.evidence import Evidence, Rules
 from flywheel.promotion.gate import decide
+from flywheel.promotion.validity import broken
 from flywheel_tests.promotion.test_gate import arm, rate
 
 CASES = 200
@@ -34,6 +35,26 @@ def test_two_percent_of_the_runs_may_be_lost_to_the_server_and_no_more(side: str
     assert few.verdict == "PROMOTE" and few.difference and few.difference.n == 196, "left out, not scored 0"
     assert any("left out after server or network errors" in reason and "4 of 200" in reason for reason in few.reasons)
     assert many.verdict == "INVALID" and f"5 of 200 runs of the {side} ended in a server or network error" in many.reasons[0]  # fmt: skip
+
+
+def test_what_the_server_broke_is_asked_again_and_what_cannot_be_served_is_not():
+    whole = pl.concat([GOOD.with_columns(adapter_id=pl.lit("a"), server=pl.lit("{}")),
+                       OLD.with_columns(adapter_id=pl.lit("lost"), server=pl.lit("{}"))])  # fmt: skip
+    assert broken(whole, ()) == broken(whole.clear(), ()) == []
+    few, many = (failing(whole, lost, "HTTP 500") for lost in (4, 5))
+    assert broken(few, ()) == [] and "5 of 200 runs of the candidate" in broken(many, ())[0]
+    gone = whole.with_columns(infra_error=pl.when(arm="incumbent").then(pl.lit("adapter lost is missing")))
+    assert len(broken(gone, ())) == 1 and broken(gone, ("lost",)) == [], "it would only fail again"
+    changed = whole.with_columns(server=pl.lit('{"attached":"host","changed":"version 1 -> 2"}'))
+    assert "changed while the candidate ran" in broken(changed, ())[0]
+
+
+def test_an_a_a_run_that_the_server_broke_is_none():
+    """One case that came out the same says nothing of the other 59."""
+    for again in (failing(OLD.head(60), 59, "HTTP 500"), failing(OLD.head(60), 1, None)):
+        decision = decide(Evidence(GOOD, OLD, again, set()), RULES)
+        assert decision.verdict == "INVALID" and "A/A run is missing or was broken by errors" in decision.reasons[0]
+    assert decide(Evidence(GOOD, OLD, failing(OLD.head(60), 1, "HTTP 500"), set()), RULES).verdict == "PROMOTE"
 
 
 def test_an_empty_benchmark_and_arms_of_different_cases_are_named():

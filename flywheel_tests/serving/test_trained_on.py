@@ -1,15 +1,20 @@
 """What an adapter was trained on, after the workflow changed its base model or family."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from flywheel.chat.families import FAMILIES
 from flywheel.errors import FlywheelError
+from flywheel.evaluation.servers import server_spec
 from flywheel.lake import Lake
 from flywheel.promotion.pointer_file import pointer_of
 from flywheel.promotion.releases import Releases
-from flywheel.serving.trained_on import trained_on, trained_on_each
+from flywheel.serving.adapters import ADAPTER_FILES
+from flywheel.serving.configuration import Configuration
+from flywheel.serving.trained_on import TrainedOn, trained_on, trained_on_each
 from flywheel.workflows.base_model import find_base_model, write_manifest
 from flywheel_tests.promotion.house import WEEKS, blank, decide, make_adapter, make_house
 
@@ -79,3 +84,20 @@ def test_the_pointer_and_a_rollback_stay_on_the_old_base(acts: Releases):
     assert (
         trained_on(Lake(acts.settings.lake()), acts.pack, acts.base, acts.settings.models(), old).base.name == "other"
     )
+
+
+def test_an_adapter_is_served_at_the_rank_it_was_trained_with_after_the_pack_asks_for_a_smaller_one(acts: Releases):
+    own = acts.pack.settings
+    training = own.training.model_copy(update={"lora_rank": 8})
+    pack = dataclasses.replace(acts.pack, settings=own.model_copy(update={"training": training}))
+    old = make_adapter(acts.settings, 1)
+    config = acts.settings.checkpoints("door") / old / ADAPTER_FILES[0]
+    config.write_text(json.dumps({**json.loads(config.read_text()), "r": 32}))
+    checkpoints = acts.settings.checkpoints("door").absolute()
+    for spec in (
+        server_spec(acts.settings, TrainedOn(pack, acts.base), {old, "adapter-gone"}),
+        Configuration("pack", pack, acts.base, old).server(checkpoints, threads=1),
+    ):
+        arguments = spec.arguments()
+        assert arguments[arguments.index("--max-lora-rank") + 1] == "32", "vLLM refuses an adapter above it"
+    assert server_spec(acts.settings, TrainedOn(pack, acts.base), {"adapter-gone"}).max_lora_rank == 8

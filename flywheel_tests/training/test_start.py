@@ -108,6 +108,17 @@ def test_a_withdrawal_anywhere_in_the_chain_starts_afresh(acts: Releases):
     assert f"{first} trained on something withdrawn" in start(acts, second, withdrawn={first}).because
 
 
+def test_an_ancestor_whose_week_trained_another_adapter_since_starts_afresh(acts: Releases):
+    """As after a withdrawal and a rebuild: nobody can look at what the ancestor learned from any more."""
+    first, second = chain(acts)
+    write_week(acts, WEEKS[0], make_adapter(acts.settings, 3), None)
+    found = start(acts, second)
+    assert (
+        found.adapter_id is None
+        and f"no checkpoint knows {first} any more, which {second} went on from" in found.because
+    )
+
+
 def test_a_case_frozen_since_starts_afresh(acts: Releases, monkeypatch: pytest.MonkeyPatch):
     second = chain(acts)[1]
     monkeypatch.setattr(

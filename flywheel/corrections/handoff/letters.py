@@ -47,7 +47,8 @@ class Correspondence:
         """What partners asked, in the order it came: lines of questions.jsonl with `partner` and `answered`."""
         answered = {one["question_id"] for one in self.letters().answers}
         file = self._folder / "questions.jsonl"
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        rows = [json.loads(line) for line in text.split("\n") if line]
         return [{**row, "answered": row["question_id"] in answered} for row in rows]
 
     def take(self, rows: Iterable[dict[str, Any]], partner: str) -> int:
@@ -69,10 +70,19 @@ class Correspondence:
                                 remedy="restore the folder from a backup: partners hold the letters as they were") from None  # fmt: skip
 
     def answer(self, question_id: str, text: str, *, by: str) -> int:
-        """Answer a question; returns the letter's number, raises FlywheelError for one that nobody asked."""
-        asked = next((one for one in self.questions() if one["question_id"].startswith(question_id)), None)
-        if asked is None or not question_id:
+        """Answer a question, named by the beginning of its id; returns the letter's number.
+
+        Raises FlywheelError for one that nobody asked, and for a beginning that several share: a letter cannot be taken back.
+        """
+        meant = [one for one in self.questions() if question_id and one["question_id"].startswith(question_id)]
+        meant = [one for one in meant if one["question_id"] == question_id] or meant
+        if not meant:
             raise FlywheelError(f"nobody asked {question_id!r}", where=self._batch, remedy="flywheel batch questions lists what was asked")  # fmt: skip
+        if len(meant) > 1:
+            ids = ", ".join(one["question_id"] for one in meant)
+            raise FlywheelError(f"{question_id!r} is the beginning of {len(meant)} questions: {ids}", where=self._batch,
+                                remedy="name one with more of its id")  # fmt: skip
+        asked = meant[0]
         said = {"question_id": asked["question_id"], "item_id": asked["item_id"], "question": asked["text"], "text": _words(text),
                 "by": by, "at": _now()}  # fmt: skip
         return self._write(by, answers=[said])

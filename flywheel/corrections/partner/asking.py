@@ -43,7 +43,7 @@ class Asking:
         """What was asked here, as lines of questions.jsonl."""
         if not self._file.is_file():
             return []
-        return [json.loads(line) for line in self._file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [json.loads(line) for line in self._file.read_text(encoding="utf-8").split("\n") if line.strip()]
 
     def ask(self, actor: str, item_id: str | None, text: str) -> None:
         """Keep a question for the next part; raises Refusal W07, W12 or W15 for a strange item, no words, or too many."""

@@ -160,7 +160,7 @@ def _questions(opened: Opened, events: list[Event]) -> list[dict[str, Any]]:
 
 def _read(file: Path) -> Iterator[dict[str, Any]]:
     if file.is_file():
-        yield from (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+        yield from (json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip())
 
 
 def _known(line: Line, sent: set[str]) -> bool:

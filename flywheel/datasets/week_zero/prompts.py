@@ -15,7 +15,7 @@ import polars as pl
 from flywheel.benchmark.leaks import LeakCandidate, Registry, find_leaks
 from flywheel.datasets.steps import user_text
 from flywheel.lake import Lake
-from flywheel.toolcalls.arguments import sha256_of
+from flywheel.toolcalls.arguments import sha256_of, whole_lines
 from flywheel.workflows.pack import Pack
 
 TASKS, OF_A_RUN = "tasks.jsonl", "run-"
@@ -77,7 +77,7 @@ def prompt_id(task_id: str) -> str:
 
 def forget_prompts(file: Path, trace_ids: Collection[str]) -> int:
     """Take the tasks made of some runs out of a pack's `tasks.jsonl`, byte by byte: a line that a person broke is a person's, too."""
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() and trace_ids else []
+    lines = whole_lines(file.read_text(encoding="utf-8")) if file.is_file() and trace_ids else []
     kept = [line for line in lines if not any(f'"{OF_A_RUN}{trace_id}"' in line for trace_id in trace_ids)]
     if len(kept) < len(lines):
         partial = file.with_name(f"{file.name}.partial")

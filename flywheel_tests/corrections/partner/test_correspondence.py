@@ -152,6 +152,16 @@ def test_a_letter_that_was_changed_left_out_or_is_anothers_stops_the_batch(house
     assert open_batch(house.folder).store.state(item, BATCH).status == "auto_checked", "nothing that was done is lost"
 
 
+def test_the_beginning_of_two_questions_answers_neither(tmp_path: Path):
+    desk = Correspondence(tmp_path, BATCH, Ed25519PrivateKey.generate())
+    ids = ("a1" + "0" * 14, "a2" + "0" * 14)
+    desk.take([{"question_id": one, "item_id": None, "text": f"May I\u2028{one}?"} for one in ids], "acme")
+    with pytest.raises(FlywheelError, match="'a' is the beginning of 2 questions: a10.*, a20"):
+        desk.answer("a", "Yes.", by="Dana")
+    assert not desk.letters().all, "a signed letter cannot be taken back"
+    assert desk.answer("a2", "Yes.", by="Dana") == 1 and desk.letters().answers[0]["question_id"] == ids[1]
+
+
 def test_a_question_with_personal_data_is_not_taken_and_refuses_nothing(house: House):
     row = {"schema_version": "question/1", "question_id": "0" * 16, "item_id": None, "actor_ref": "ann", "asked_at": "2099-01-01T00:00:00+00:00"}  # fmt: skip
     folder = part(house, [])
