@@ -24,6 +24,7 @@ from flywheel.evaluation.stored import rescored
 from flywheel.operations.budget import refuse_overspending
 from flywheel.partitions import last_week_same_workflow, week_by_workflow, workflow_of_week
 from flywheel.promotion.pointer import serving
+from flywheel.serving.shared_server import shared_server
 from flywheel.serving.trained_on import TrainedOn
 from flywheel.serving.vllm_server import BASE
 from flywheel.training.landed import told_elsewhere
@@ -96,9 +97,8 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     outputs = pack.settings.evaluation.epochs * sum(map(len, cases_of(benchmark, arms).values()))
     refuse_overspending(stage.lake, context.instance, pack, stage.weekly, "eval_results", outputs)
     log = settings.scratch(stage.workflow, stage.weekly, "eval_results") / "vllm.log"
-    sessions = evaluate_all(
-        settings, servers, arms, benchmark, log=log, elsewhere=told_elsewhere(settings, stage.workflow)
-    )
+    told_there = told_elsewhere(settings, stage.workflow)
+    sessions = evaluate_all(settings, servers, arms, benchmark, log=log, elsewhere=told_there, shared=shared_server())
     missing = [not_run(arm, benchmark._replace(cases=cases_of(benchmark, [arm])[arm.name]), servers.gone[arm.adapter_id])
                for arm in arms if arm.adapter_id in servers.gone]  # fmt: skip
     made = [session.rows for _, session in sessions]
