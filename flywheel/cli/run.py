@@ -1,13 +1,16 @@
 """`flywheel run` and `ingest`: the week of a workflow of one's own."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flywheel.cli import app
 from flywheel.jobs import JOBS, job_of
 from flywheel.settings import Settings
+
+if TYPE_CHECKING:
+    from flywheel.operations.several import Several
 
 Week = Annotated[str, typer.Option(help="Monday the week starts on, as in 2026-01-05.")]
 Workflow = Annotated[str, typer.Option(help="Name of the workflow pack.")]
@@ -16,36 +19,59 @@ Workflow = Annotated[str, typer.Option(help="Name of the workflow pack.")]
 @app.command()
 def run(
     week: Week,
-    workflow: Workflow = "support_desk",
+    workflow: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of the workflow pack, default support_desk; again for another: those on one base are evaluated on one server."),
+    ] = None,
     stage: Annotated[str | None, typer.Option(help="One asset, or one job: freeze, collect, learn.")] = None,
-) -> None:
-    """Run a week: freeze and collect, then learn if its correction batch is closed; or only one stage of it."""
-    from flywheel.operations.launch import instance, run_job
+) -> None:  # fmt: skip
+    """Run a week of one workflow or several: freeze and collect, then learn if its correction batch is closed; or only one stage of it."""
+    from flywheel.operations.launch import instance
     from flywheel.operations.screen import Screen
+    from flywheel.operations.several import Several
     from flywheel.workflows.loader import find_pack
 
     settings = Settings()
-    find_pack(settings.workflows(), workflow)
+    packs = {name: find_pack(settings.workflows(), name) for name in workflow or ["support_desk"]}
     screen = Screen(settings.home / "run.log")
     with instance() as on:
-        if stage is None:
-            run_job("freeze", workflow=workflow, week=None, on=on, screen=screen)
-            run_job("collect", workflow=workflow, week=week, on=on, screen=screen)
-            _take_late_traces(settings, week, workflow, on, screen)
-            if _closed(settings, week, workflow):
-                run_job("learn", workflow=workflow, week=week, on=on, screen=screen)
-                _say_where_it_stopped(settings, week, workflow, screen)
-            else:
-                screen.say("the correction batch is with the experts; learn runs when it is closed")
-        elif stage in JOBS:
-            run_job(stage, workflow=workflow, week=None if stage == "freeze" else week, on=on, screen=screen)
-            if stage == "learn":
-                _say_where_it_stopped(settings, week, workflow, screen)
-        else:
-            job = job_of(stage)
-            run_job(
-                job, workflow=workflow, week=None if job == "freeze" else week, on=on, screen=screen, stages=[stage]
-            )
+        several = Several(settings, packs, week, on, screen)
+        _run_all(settings, several, week, stage, on, screen)
+        several.finish()
+
+
+def _run_all(settings: Settings, several: "Several", week: str, stage: str | None, on: Any, screen: Any) -> None:
+    from flywheel.operations.launch import run_job
+    from flywheel.operations.several import ASKING, refuse_apart
+
+    names = several.going()
+    job = "learn" if stage is None else stage if stage in JOBS else job_of(stage)
+    if stage in (None, "learn", *ASKING):
+        refuse_apart(settings, several.packs)
+
+    def collected(name: str) -> None:
+        run_job("freeze", workflow=name, week=None, on=on, screen=screen)
+        run_job("collect", workflow=name, week=week, on=on, screen=screen)
+        _take_late_traces(settings, week, name, on, screen)
+        if not _closed(settings, week, name):
+            screen.say("the correction batch is with the experts; learn runs when it is closed")
+
+    def one_stage(name: str) -> None:
+        only = [stage] if stage and stage not in JOBS else None
+        run_job(job, workflow=name, week=None if job == "freeze" else week, on=on, screen=screen, stages=only)
+
+    if stage is None:
+        several.each(collected, names)
+        names = [name for name in several.going() if _closed(settings, week, name)]
+    if stage in (None, "learn"):
+        several.learn(names)
+        for name in several.going():
+            if name in names:
+                _say_where_it_stopped(settings, week, name, screen)
+    elif stage in ASKING:
+        several.ask(stage, names)
+    else:
+        several.each(one_stage, names)
 
 
 def _take_late_traces(settings: Settings, week: str, workflow: str, on: Any, screen: Any) -> None:

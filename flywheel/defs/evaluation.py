@@ -26,6 +26,7 @@ from flywheel.operations.budget import refuse_overspending
 from flywheel.partitions import last_week_same_workflow, week_by_workflow, workflow_of_week
 from flywheel.promotion.pointer import serving
 from flywheel.promotion.validity import broken
+from flywheel.serving.shared_server import shared_server
 from flywheel.serving.trained_on import TrainedOn
 from flywheel.serving.vllm_server import BASE
 from flywheel.training.landed import told_elsewhere
@@ -57,8 +58,8 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
 
     Grain: one case x arm x epoch; no rows in a banked week. The incumbent is what promotion had serving before this week; after a change
     of base model or family it answers from a server of its own. Where only the scorers changed, the stored outputs are scored again and
-    nothing is generated; results that the server broke (too many errors, another server meanwhile) are generated anew when it runs again. The metrics are in `eval_metrics`. No rows either where this machine has no trainer or no server: the week then
-    waits undecided.
+    nothing is generated; results that the server broke (too many errors, another server meanwhile) are generated anew when it runs again.
+    The metrics are in `eval_metrics`. No rows either where this machine has no trainer or no server: the week then waits undecided.
     """
     stage = Stage.begin(context, house, "eval_results", "2")
     pack, settings = house.pack(stage.workflow), house.settings()
@@ -99,9 +100,8 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     outputs = pack.settings.evaluation.epochs * sum(map(len, cases_of(benchmark, arms).values()))
     refuse_overspending(stage.lake, context.instance, pack, stage.weekly, "eval_results", outputs)
     log = settings.scratch(stage.workflow, stage.weekly, "eval_results") / "vllm.log"
-    sessions = evaluate_all(
-        settings, servers, arms, benchmark, log=log, elsewhere=told_elsewhere(settings, stage.workflow)
-    )
+    told_there = told_elsewhere(settings, stage.workflow)
+    sessions = evaluate_all(settings, servers, arms, benchmark, log=log, elsewhere=told_there, shared=shared_server())
     missing = [not_run(arm, benchmark._replace(cases=cases_of(benchmark, [arm])[arm.name]), servers.gone[arm.adapter_id])
                for arm in arms if arm.adapter_id in servers.gone]  # fmt: skip
     made = [session.rows for _, session in sessions]

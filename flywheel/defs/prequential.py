@@ -29,6 +29,7 @@ from flywheel.evaluation.session import forget_arms
 from flywheel.evaluation.stored import rescored
 from flywheel.partitions import last_week_same_workflow, week_by_workflow
 from flywheel.promotion.pointer import serving
+from flywheel.serving.shared_server import shared_server
 from flywheel.settings import Settings
 from flywheel.training.landed import told_elsewhere
 from flywheel.workflows.pack import Pack
@@ -140,7 +141,9 @@ def _asked(settings: Settings, benchmark: Benchmark, who: Asked, servers: Server
         for row in not_run(arm, benchmark, servers.gone[arm.adapter_id])
     ]
     elsewhere = told_elsewhere(settings, benchmark.pack.name)
-    sessions = evaluate_all(settings, servers, who.arms, benchmark, log=log, elsewhere=elsewhere)
+    sessions = evaluate_all(
+        settings, servers, who.arms, benchmark, log=log, elsewhere=elsewhere, shared=shared_server()
+    )
     return [*(row for _, session in sessions for row in session.rows), *missing]
 
 

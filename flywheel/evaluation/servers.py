@@ -17,6 +17,7 @@ from flywheel.evaluation.runner import Arm, Benchmark
 from flywheel.evaluation.session import Session, evaluate
 from flywheel.lake import Lake
 from flywheel.serving.adapters import largest_rank
+from flywheel.serving.shared_server import SharedServer
 from flywheel.serving.trained_on import TrainedOn, trained_on_each
 from flywheel.serving.vllm_server import BASE, ServerSpec
 from flywheel.settings import Settings
@@ -92,13 +93,14 @@ def server_spec(settings: Settings, own: TrainedOn, adapters: set[str]) -> Serve
 
 def evaluate_all(
     settings: Settings, servers: Servers, arms: Sequence[Arm], benchmark: Benchmark, *, log: Path,
-    elsewhere: ToldElsewhere = MappingProxyType({}),
+    elsewhere: ToldElsewhere = MappingProxyType({}), shared: SharedServer | None = None,
 ) -> list[tuple[TrainedOn, Session]]:  # fmt: skip
     """Run every servable arm: one server a side, one after the other, or the attached one. Raises what `evaluate` raises.
 
     Args:
         log: of the server; of several, each has a folder of its own beside it.
         elsewhere: what PEFT said of adapters where they were trained; an attached server is held against it.
+        shared: a server of several workflows, for the side that it serves.
     """
     split = servers.split(arms)
     done: list[tuple[TrainedOn, Session]] = []
@@ -109,9 +111,8 @@ def evaluate_all(
         spec = server_spec(settings, own, {arm.adapter_id for arm in its})
         part = benchmark._replace(pack=own.pack, base_model_sha256=own.base.sha256)
         at = log if len(split) == 1 else log.parent / its[0].name / log.name
-        done.append(
-            (own, evaluate(part, its, spec, own.renderer(), log=at, start_seconds=settings.serve_start_seconds))
-        )
+        seconds = settings.serve_start_seconds
+        done.append((own, evaluate(part, its, spec, own.renderer(), log=at, start_seconds=seconds, shared=shared)))
     return done
 
 
@@ -143,10 +144,11 @@ def logs_of(servers: Servers, arms: Sequence[Arm], log: Path) -> list[Path]:
 
 def told(done: Sequence[tuple[TrainedOn, Session]]) -> str:
     """Who answered from which server, for people."""
+    also = [f", shared by {session.shared_by}" if session.shared_by else "" for _, session in done]
     if len(done) < 2:
-        return "one server for all arms"
+        return f"one server for all arms{''.join(also)}"
     parts = (
-        f"{', '.join(dict.fromkeys(row['arm'] for row in session.rows))} on {own.base.name} ({own.pack.settings.model_family})"
-        for own, session in done
+        f"{', '.join(dict.fromkeys(row['arm'] for row in session.rows))} on {own.base.name} ({own.pack.settings.model_family}){shared}"
+        for (own, session), shared in zip(done, also, strict=True)
     )
     return f"a server for each base model: {'; '.join(parts)}"

@@ -1,5 +1,7 @@
 """One evaluation session: one server, all arms on the same frozen cases, checks that the right model is served first.
 
+Several workflows may have their sessions on one server, one after the other; each makes its own checks and its own A/A run there.
+
 A server that dies is started again. Arms that ran to their end are kept, also over a killed run (`kept_arms.py`).
 """
 
@@ -22,6 +24,7 @@ from flywheel.progress import report_progress
 from flywheel.serving import canary
 from flywheel.serving.client import ChatClient
 from flywheel.serving.parity import check_prompt_parity
+from flywheel.serving.shared_server import SharedServer
 from flywheel.serving.vllm_server import BASE, Server, ServerSpec, vllm_server
 
 CANDIDATE, INCUMBENT, INCUMBENT_AGAIN = "candidate", "incumbent", "incumbent_again"
@@ -29,13 +32,17 @@ RESTARTS = 2
 
 
 class Session(NamedTuple):
-    """Rows of all arms (EVAL_RESULTS without partition columns) and what the checks before them found, or could not look for."""
+    """Rows of all arms (EVAL_RESULTS without partition columns) and what the checks before them found, or could not look for.
+
+    `shared_by` names the workflows that the server is shared by, where it is.
+    """
 
     rows: list[dict[str, Any]]
     prompts_compared: int
     canary: list[canary.Finding]
     server_start_seconds: float
     not_proven: Sequence[str] = ()
+    shared_by: str = ""
 
 
 def arms_of(candidate: str, incumbent: str) -> list[Arm]:
@@ -63,28 +70,36 @@ def cases_of(benchmark: Benchmark, arms: Sequence[Arm]) -> dict[str, Sequence[Ca
 
 
 def evaluate(
-    benchmark: Benchmark, arms: Sequence[Arm], spec: ServerSpec, renderer: Renderer, *, log: Path, start_seconds: float
-) -> Session:
+    benchmark: Benchmark, arms: Sequence[Arm], spec: ServerSpec, renderer: Renderer, *, log: Path, start_seconds: float,
+    shared: SharedServer | None = None,
+) -> Session:  # fmt: skip
     """Start one server, prove that it serves what was trained, run every arm one after the other, stop it.
 
     When the server dies it is started again, at most `RESTARTS` times: the arm it died in is run again from its first case, those before
     are kept. Raises FlywheelError when it dies more often; what ran to its end is kept for the next run of the stage.
+
+    Args:
+        log: of the server; what is kept lies beside it.
+        shared: a server that several workflows ask, started already or not; it goes on afterwards.
     """
+    start = shared.serve if shared else vllm_server
     before = [{"role": "system", "content": benchmark.pack.system}, *benchmark.examples]
     histories = [[*before, *case.messages] for case in one_a_category(benchmark.cases)]
     probes = canary.probes(renderer, histories, benchmark.pack.tools)
-    died = ""
+    died, last = "", log
     # PEFT would load other weights than a quantised server serves: there only the server is asked.
     with nullcontext() if spec.quantised else canary.reference(spec, probes, folder=log.parent / "canary") as peft:
         for attempt in range(RESTARTS + 1):
-            log = log if not attempt else log.with_name(f"vllm-{attempt + 1}.log")
-            with vllm_server(spec, log=log, start_seconds=start_seconds) as server:
+            at = log if not attempt else log.with_name(f"vllm-{attempt + 1}.log")
+            with start(spec, log=at, start_seconds=start_seconds) as server:
+                last = server.log
+                asked = _Asked(server, spec.max_model_len, log.parent, histories, probes, peft)
                 try:
-                    return asyncio.run(_run(benchmark, arms, server, renderer, histories, probes, peft))
+                    return asyncio.run(_run(benchmark, arms, asked, renderer))
                 except _ServerDied as death:
                     died = str(death)
     raise FlywheelError(
-        f"vLLM ended {RESTARTS + 1} times while it was evaluated, the last time {died}", where=str(log),
+        f"vLLM ended {RESTARTS + 1} times while it was evaluated, the last time {died}", where=str(last),
         remedy="read the log (memory is the usual reason: `flywheel doctor`); arms that ran to their end are kept: run the stage again",
     )  # fmt: skip
 
@@ -98,18 +113,28 @@ class _ServerDied(Exception):
     """The server no longer answers; the message says during what."""
 
 
-async def _run(
-    benchmark: Benchmark, arms: Sequence[Arm], server: Server, renderer: Renderer, histories: list[list[Message]],
-    probes: list[canary.Probe], peft: canary.Reference | None,
-) -> Session:  # fmt: skip
-    kept = KeptArms(
-        server.log.parent / "arms", {"generated": benchmark.generation_sha256, "server": server.description}
-    )
+class _Asked(NamedTuple):
+    """The server, the tokens this workflow's own would take, where arms are kept, and what the checks before them ask."""
+
+    server: Server
+    longest: int
+    folder: Path
+    histories: list[list[Message]]
+    probes: list[canary.Probe]
+    peft: canary.Reference | None
+
+
+async def _run(benchmark: Benchmark, arms: Sequence[Arm], asked: _Asked, renderer: Renderer) -> Session:
+    server, peft = asked.server, asked.peft
+    # Which start of a shared server answered decides no answer: an arm that another one finished is kept, and says which.
+    kept = KeptArms(asked.folder / "arms", {"generated": benchmark.generation_sha256, "server": server.description})
     rows: list[dict[str, Any]] = []
     async with ChatClient(server.socket, renderer) as client:
+        client.longest = asked.longest if server.shared else None
+        names = [BASE, *sorted({arm.served_as for arm in arms} - {BASE})]
         try:
-            compared = await check_prompt_parity(client, renderer, histories, benchmark.pack.tools)
-            served = await canary.ask_server(client, [BASE, *sorted({arm.served_as for arm in arms} - {BASE})], probes)
+            compared = await check_prompt_parity(client, renderer, asked.histories, benchmark.pack.tools)
+            served = await canary.ask_server(client, names, asked.probes)
         except httpx.HTTPError as error:
             if not await _answers(server, client):
                 raise _ServerDied("before the first case") from error
@@ -123,13 +148,13 @@ async def _run(
             if made is None:
                 part = benchmark._replace(cases=cases_of(benchmark, [arm])[arm.name])
                 counter = Counter(arm.name, len(part.cases) * benchmark.pack.settings.evaluation.epochs)
-                described = server.description | proof.get(arm.served_as, {})
+                described = {**server.description, **server.shared, **proof.get(arm.served_as, {})}
                 made = await run_arm(client, arm, part, server=described, finished=counter.one)
                 if any(row["infra_error"] for row in made) and not await _answers(server, client):
                     raise _ServerDied(f"in arm {arm.name}")
                 kept.keep(arm, made)
             rows += made
-    return Session(rows, compared, findings, server.start_seconds)
+    return Session(rows, compared, findings, server.start_seconds, shared_by=server.shared.get("shared_by", ""))
 
 
 async def _answers(server: Server, client: ChatClient) -> bool:

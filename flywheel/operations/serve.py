@@ -34,7 +34,8 @@ def serve_workflows(
         say(f"{name}: serving {pointer.adapter_id} on {pointer.base_model.name}{since}")
     files = {name: settings.pointer(name) for name in pointers}
     looks = [_watch(name, files[name], pointer.adapter_id, say) for name, pointer in pointers.items()]
-    log = settings.pointer("+".join(files)).with_suffix(".log")
+    first = next(iter(files.values()))
+    log = first.with_name(f"{'+'.join(files)}.log")
 
     def look() -> None:
         for one in looks:

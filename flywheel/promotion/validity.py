@@ -22,7 +22,8 @@ def invalidity(evidence: Evidence) -> list[str]:
             return [f"there are no results of the {name}: the benchmark is empty, or the evaluation did not run"]
     reasons = [reason for rows in (*arms.values(), evidence.again) for reason in tampered(rows)]
     reasons += [reason for name, rows in arms.items() for reason in unscored(name, rows)]
-    reasons += _attached_server_changed({**arms, "A/A run": evidence.again})
+    every = {**arms, "A/A run": evidence.again}
+    reasons += _attached_server_changed(every) + _shared_server_changed(every)
     ran = [set(rows["case_id"]) for rows in arms.values()]
     if ran[0] != ran[1]:
         only = len(ran[0] - ran[1]), len(ran[1] - ran[0])
@@ -40,17 +41,31 @@ def invalidity(evidence: Evidence) -> list[str]:
 
 def _attached_server_changed(arms: dict[str, pl.DataFrame]) -> list[str]:
     """A server that somebody else runs may become another one between two arms, or within one; ours cannot."""
-    attached = pl.col("server").cast(pl.String).str.contains('"attached":', literal=True)
-    known = {
-        name: rows.filter(attached)["server"].unique().sort() for name, rows in arms.items() if "server" in rows.columns
-    }
-    seen = [(name, json.loads(text)) for name, texts in known.items() for text in texts]
+    seen = _servers_that_say("attached", arms)
     reasons = [f"the attached server changed while the {name} ran: {server['changed']}" for name, server in seen if server.get("changed")]  # fmt: skip
-    for part in ("attached", "vllm", "fingerprint", "models"):
+    return reasons + _differing(seen, ("attached", "vllm", "fingerprint", "models"), "the attached server")
+
+
+def _shared_server_changed(arms: dict[str, pl.DataFrame]) -> list[str]:
+    """One that several workflows share may be started again between two arms, but only as what it was."""
+    seen = _servers_that_say("shared_by", arms)
+    return _differing(seen, ("vllm", "arguments"), "the server that workflows share")
+
+
+def _servers_that_say(key: str, arms: dict[str, pl.DataFrame]) -> list[tuple[str, dict[str, str]]]:
+    """Arm and server, for each server of an arm whose description has this key."""
+    having = pl.col("server").cast(pl.String).str.contains(f'"{key}":', literal=True)
+    known = {name: rows.filter(having)["server"].unique().sort() for name, rows in arms.items() if "server" in rows.columns}  # fmt: skip
+    return [(name, json.loads(text)) for name, texts in known.items() for text in texts]
+
+
+def _differing(seen: list[tuple[str, dict[str, str]]], parts: tuple[str, ...], which: str) -> list[str]:
+    reasons = []
+    for part in parts:
         told = {name: server.get(part) for name, server in seen}
         if len(set(told.values())) > 1:
             said = ", ".join(f"{value} at the {name}" for name, value in told.items())
-            reasons.append(f"the attached server changed between arms, in {part}: {said}")
+            reasons.append(f"{which} changed between arms, in {part}: {said}")
     return reasons
 
 
@@ -66,6 +81,7 @@ def broken(results: pl.DataFrame, gone: Collection[str]) -> list[str]:
     return [
         *(reason for name, rows in arms.items() for reason in _lost(name, rows)),
         *_attached_server_changed(arms),
+        *_shared_server_changed(arms),
     ]
 
 

@@ -91,14 +91,16 @@ def _evaluation(facts: WeekFacts) -> str:
 
 
 def server_note(results: pl.DataFrame) -> str:
-    """Of results from a server that was running already: which it was, and what of it could not be proven; empty for one of ours."""
+    """Of results from a server that was running already: which it was, and what of it could not be proven. Of one of ours: who shares it."""
     attached = (
         results.filter(pl.col("server").cast(pl.String).str.contains('"attached":', literal=True))["server"]
         .unique()
         .sort()
     )
     if not attached.len():
-        return ""
+        described = [json.loads(text) for text in results["server"].cast(pl.String).drop_nulls().unique()]
+        who = sorted({one["shared_by"] for one in described if "shared_by" in one})
+        return f"<p>{_text(f'Asked of one server that was shared by {who[0]}.')}</p>" if who else ""
     told = [json.loads(text) for text in attached]
     hosts, versions = ({one[name] for one in told} for name in ("attached", "vllm"))
     said = f"Asked of a server that ran already, at {', '.join(sorted(hosts))}, vLLM {', '.join(sorted(versions))}."

@@ -58,6 +58,7 @@ class ChatClient:
     Attributes:
         token_ids: whether it is asked for the token ids of prompts and answers, as vLLM gives them; without, steps have none.
         sampling: further sampling parameters of every step; none where the server was started without defaults of its own.
+        longest: prompt plus answer, in tokens, where the server would take more than this workflow's own; None where it would not.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ChatClient:
     ) -> None:  # fmt: skip
         self._renderer, self._names, self.token_ids = renderer, names, True
         self.sampling: Mapping[str, float] = {}
+        self.longest: int | None = None
         if isinstance(server, httpx.AsyncClient):
             self._http = server
             return
@@ -102,6 +104,8 @@ class ChatClient:
         Raises httpx.HTTPError on server or network errors; an answer that is no chat completion (a proxy's HTML page, broken
         JSON) is one: httpx.DecodingError.
         """
+        if self.longest is not None:
+            max_tokens = min(max_tokens, self._room(self.longest, messages, tools))
         body = {
             "model": self.name_there(model),
             "messages": messages,
@@ -122,6 +126,16 @@ class ChatClient:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             kind = response.headers.get("content-type", "unnamed content")
             raise httpx.DecodingError(f"no chat completion but {kind}: {response.text[:200]!r}") from error
+
+    def _room(self, longest: int, messages: list[Message], tools: list[dict[str, Any]]) -> int:
+        """Tokens left for an answer; raises the error that vLLM answers with when it was started for `longest` and the prompt is longer."""
+        prompt = len(self._renderer.prompt_ids(messages, tools))
+        if prompt <= longest:
+            return longest - prompt
+        said = f"This model's maximum context length is {longest} tokens. However, your prompt contains {prompt} input tokens."
+        request = self._http.build_request("POST", "/v1/chat/completions")
+        answer = httpx.Response(httpx.codes.BAD_REQUEST, text=said, request=request)
+        raise httpx.HTTPStatusError(said, request=request, response=answer)
 
     def _step(self, answer: Any, call_prefix: str, seconds: float) -> ModelStep:
         choice = answer["choices"][0]

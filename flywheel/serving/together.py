@@ -1,7 +1,7 @@
 """One server for several workflows on one base: what each would be started with, joined.
 
 A workflow's answers must not depend on who shares its server, so base model, template and parser have to be the same. What only limits
-(context length, requests at once, rank) is the larger of each; a request is told its own limit by its workflow's client.
+(context length, requests at once, rank) is the larger of each; evaluation's client keeps to its own workflow's (`client.longest`).
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,10 @@ from dataclasses import replace
 from flywheel.errors import FlywheelError
 from flywheel.serving.vllm_server import ServerSpec
 
+_APART = "serve them apart: one command each, on ports of their own"
 
-def together(specs: Mapping[str, ServerSpec]) -> ServerSpec:
+
+def together(specs: Mapping[str, ServerSpec], *, remedy: str = _APART) -> ServerSpec:
     """One spec that serves what the specs of several workflows serve, by workflow.
 
     Raises FlywheelError naming the first workflow that cannot share with the first one, and what differs.
@@ -29,7 +31,7 @@ def together(specs: Mapping[str, ServerSpec]) -> ServerSpec:
             if mine != theirs:
                 raise FlywheelError(
                     f"{first_name} and {name} cannot share a server: their {what} differs ({mine} and {theirs})", where=name,
-                    remedy="serve them apart: one command each, on ports of their own",
+                    remedy=remedy,
                 )  # fmt: skip
     every = [first, *(spec for _, spec in others)]
     return replace(

@@ -110,13 +110,17 @@ class ServerSpec:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its process, socket and log, and what it was started with (kept beside every result)."""
+    """A running server: its process, socket and log, and what it was started with (kept beside every result).
+
+    `shared` says who else asks it and which start of it this is, where several workflows share it; it stands beside results, too.
+    """
 
     process: subprocess.Popen[bytes]
     socket: Path
     log: Path
     description: dict[str, str]
     start_seconds: float
+    shared: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The stage `eval_results`: stored outputs are scored again without a server, and what is gone or empty becomes a verdict, not a crash."""
 
 import asyncio
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,12 +19,17 @@ from flywheel.defs.resources import House
 from flywheel.errors import FlywheelError
 from flywheel.evaluation import decides, scoring
 from flywheel.evaluation.runner import run_arm
+from flywheel.evaluation.servers import told
 from flywheel.evaluation.session import Session, cases_of
 from flywheel.lake import TABLES, Lake
 from flywheel.partitions import partition_key
 from flywheel.promotion.decision import judge
 from flywheel.report.page import server_note
 from flywheel.serving.client import ChatClient
+from flywheel.serving.shared_server import SharedServer, offered
+from flywheel.serving.trained_on import TrainedOn
+from flywheel.serving.vllm_server import ServerSpec
+from flywheel.workflows.base_model import find_base_model
 from flywheel.workflows.loader import load_pack
 from flywheel_tests.evaluation.fake_server import completion, door_model, serving
 from flywheel_tests.packs import door_simulation
@@ -273,3 +279,30 @@ def test_a_week_over_its_budget_starts_no_server(week: Week):
     ):
         week.materialize()
     assert week.servers == 0 and not week.lake.has_partition("eval_results", workflow=WORKFLOW, week=WEEK)
+
+
+def test_a_server_that_workflows_share_is_named_on_the_page_and_in_the_metadata(week: Week):
+    today: Any = TrainedOn(week.pack, find_base_model(week.home / "models", "tiny-random"))
+    one = Session([{"arm": "candidate"}], 0, [], 0.0, shared_by="door, window")
+    assert told([(today, one)]) == "one server for all arms, shared by door, window"
+    other = Session([{"arm": "incumbent"}], 0, [], 0.0)
+    assert told([(today, one), (today, other)]).endswith(
+        "candidate on tiny-random (chatml_hermes), shared by door, window; incumbent on tiny-random (chatml_hermes)"
+    )
+    server = json.dumps({"vllm": "0", "shared_by": "door, <window>", "session": "s"})
+    page = server_note(pl.DataFrame({"server": [server, server, None]}))
+    assert page == "<p>Asked of one server that was shared by door, &lt;window&gt;.</p>"
+    assert server_note(pl.DataFrame({"server": ['{"vllm":"0"}']})) == ""
+
+
+def test_the_stage_takes_the_server_that_is_offered(week: Week, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    taken: list[Any] = []
+    evaluate = week._evaluate
+    monkeypatch.setattr(
+        "flywheel.evaluation.servers.evaluate",
+        lambda *given, **named: taken.append(named["shared"]) or evaluate(*given, **named),
+    )
+    shared = SharedServer(["door", "window"], ServerSpec(tmp_path, week.renderer.family), tmp_path / "shared.log")
+    with offered(shared):
+        week.materialize()
+    assert taken == [shared] and shared.starts == 0

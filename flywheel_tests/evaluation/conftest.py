@@ -35,7 +35,7 @@ def run(door: Pack, door_cases: list[Case], renderer: Renderer) -> RunArm:
     """Rows of one arm: `answer` is the server; keywords change the benchmark."""
 
     def rows(answer: Callable[[Body], Raw | None], *, arm: Arm | None = None, pack: Pack = door, cases: list[Case] = door_cases,
-             timeout_seconds: float = 30, **changes: Any) -> list[dict[str, Any]]:  # fmt: skip
+             timeout_seconds: float = 30, longest: int | None = None, **changes: Any) -> list[dict[str, Any]]:  # fmt: skip
         async def work() -> list[dict[str, Any]]:
             # Not pytest's folder: a socket's path may not be longer than 107 bytes.
             with tempfile.TemporaryDirectory() as folder:
@@ -44,6 +44,7 @@ def run(door: Pack, door_cases: list[Case], renderer: Renderer) -> RunArm:
                     serving(socket, answer),
                     ChatClient(socket, renderer, timeout_seconds=timeout_seconds) as client,
                 ):
+                    client.longest = longest
                     benchmark = Benchmark(cases, "v1", pack, **changes)
                     side = arm or Arm("candidate", "a1", "a1")
                     return await run_arm(client, side, benchmark, server={"vllm": "0"}, finished=lambda: None)

@@ -130,6 +130,30 @@ def test_a_run_that_fills_its_own_context_is_the_models_and_a_case_that_never_fi
     assert run(lambda body: full, cases=episode)[0]["infra_error"].startswith("HTTP 400")
 
 
+def test_a_server_with_a_longer_context_is_asked_as_one_of_the_workflows_own(
+    run: RunArm, renderer: Renderer, door: Pack, door_cases: list[Case]
+):
+    """Answers are cut where the own server would cut them, and a prompt that it would refuse is never sent."""
+    (case,) = [case for case in door_cases if case.category == "multi_step"][:1]
+    asked: list[int] = []
+    good = door_model(renderer)
+
+    def answer(body):
+        asked.append(body["max_tokens"])
+        return good(body)
+
+    prompt = len(renderer.prompt_ids([{"role": "system", "content": door.system}, *case.messages], door.tools))
+    whole = run(answer, cases=[case])[0]
+    assert asked == [40, 40] and whole["success"]
+    asked.clear()
+    row = run(answer, cases=[case], longest=prompt + 7)[0]
+    assert asked == [7], "the second prompt is longer and was not sent"
+    assert (row["stop_reason"], row["infra_error"], row["model_steps"]) == ("context_length", None, 1)
+    asked.clear()
+    never = run(answer, cases=[case], longest=prompt - 1)[0]
+    assert not asked and never["infra_error"].startswith("HTTP 400: This model's maximum context length is")
+
+
 def test_epochs_have_seeds_of_their_own_at_production_temperature_and_give_pass_k(
     run: RunArm, renderer: Renderer, door: Pack, door_cases: list[Case]
 ):

@@ -14,6 +14,7 @@ from flywheel.errors import FlywheelError
 from flywheel.evaluation import session
 from flywheel.evaluation.runner import Arm, Benchmark
 from flywheel.evaluation.session import CANDIDATE, INCUMBENT, INCUMBENT_AGAIN, RESTARTS, arms_of, evaluate, forget_arms
+from flywheel.serving.shared_server import SharedServer
 from flywheel.serving.vllm_server import Server, ServerSpec
 from flywheel.workflows.pack import Pack
 
@@ -28,7 +29,7 @@ class Machine:
     @contextmanager
     def serve(self, spec: ServerSpec, *, log: Path, start_seconds: float) -> Iterator[Server]:
         self.starts, self.alive = self.starts + 1, True
-        process: Any = SimpleNamespace(poll=lambda: None if self.alive else -9)
+        process: Any = SimpleNamespace(poll=lambda: None if self.alive else -9, pid=self.starts)
         yield Server(process, log.with_name("none.sock"), log, {"vllm": "0"}, start_seconds)
 
     async def run_arm(self, client: Any, arm: Arm, benchmark: Benchmark, *, server: dict, finished: Any) -> list[dict]:
@@ -37,7 +38,9 @@ class Machine:
             self.dies_in[arm.name] -= 1
             self.alive = False
         error = None if self.alive else "ConnectError: gone"
-        return [{"case_id": case.id, "arm": arm.name, "infra_error": error} for case in benchmark.cases]
+        return [
+            {"case_id": case.id, "arm": arm.name, "infra_error": error, "server": server} for case in benchmark.cases
+        ]
 
 
 @pytest.fixture
@@ -61,12 +64,14 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, door: Pack, door_cases:
     monkeypatch.setattr(session, "check_prompt_parity", nothing)
     monkeypatch.setattr(session.ChatClient, "healthy", healthy)
 
-    def work(machine: Machine, generated: str = "g1"):
+    def work(machine: Machine, generated: str = "g1", shared: SharedServer | None = None, folder: str = ""):
         monkeypatch.setattr(session, "vllm_server", machine.serve)
+        monkeypatch.setattr("flywheel.serving.shared_server.vllm_server", machine.serve)
+        monkeypatch.setattr(SharedServer, "_healthy", lambda one: one._server is not None and machine.alive)
         monkeypatch.setattr(session, "run_arm", machine.run_arm)
         benchmark = Benchmark(door_cases, "v1", door, generation_sha256=generated)
-        spec = ServerSpec(tmp_path, renderer.family)
-        return evaluate(benchmark, arms_of("a1", "base"), spec, renderer, log=tmp_path / "vllm.log", start_seconds=1)
+        spec, log = ServerSpec(tmp_path, renderer.family), tmp_path / folder / "vllm.log"
+        return evaluate(benchmark, arms_of("a1", "base"), spec, renderer, log=log, start_seconds=1, shared=shared)
 
     return work
 
@@ -98,3 +103,28 @@ def test_arms_of_another_evaluation_are_not_taken(run):
     other = Machine({})
     run(other, "g2")
     assert other.ran == [INCUMBENT, CANDIDATE, INCUMBENT_AGAIN]
+
+
+def test_two_sessions_on_a_shared_server_are_one_start_and_say_so(run, tmp_path: Path, renderer: Renderer):
+    machine = Machine({})
+    with SharedServer(["one", "two"], ServerSpec(tmp_path, renderer.family), tmp_path / "shared.log") as shared:
+        first, second = (run(machine, name, shared, name) for name in ("one", "two"))
+    assert machine.starts == 1 and machine.ran == [INCUMBENT, CANDIDATE, INCUMBENT_AGAIN] * 2
+    told = {tuple(sorted(row["server"].items())) for found in (first, second) for row in found.rows}
+    assert len(told) == 1 and {"vllm", "shared_by", "session"} == set(dict(told.pop()))
+    assert first.shared_by == second.shared_by == "one, two"
+    assert (first.server_start_seconds, second.server_start_seconds) == (1, 0)
+    assert (tmp_path / "one" / "arms").is_dir() and (tmp_path / "two" / "arms").is_dir(), "each keeps its own"
+
+
+def test_an_arm_that_an_earlier_start_of_a_shared_server_finished_is_kept_and_says_which(
+    run, tmp_path: Path, renderer: Renderer
+):
+    machine = Machine({CANDIDATE: 1})
+    with SharedServer(["one", "two"], ServerSpec(tmp_path, renderer.family), tmp_path / "shared.log") as shared:
+        rows = run(machine, "one", shared).rows
+        assert machine.starts == shared.starts == 2
+    assert machine.ran == [INCUMBENT, CANDIDATE, CANDIDATE, INCUMBENT_AGAIN]
+    sessions = {row["arm"]: row["server"]["session"] for row in rows}
+    assert sessions[CANDIDATE] == sessions[INCUMBENT_AGAIN] != sessions[INCUMBENT]
+    assert not any(row["infra_error"] for row in rows)

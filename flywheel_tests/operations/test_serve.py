@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,17 +11,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
 from flywheel.errors import FlywheelError
-from flywheel.operations.serve import check_pointer, current_pointer
+from flywheel.operations.serve import check_pointer, current_pointer, serve_workflows
 from flywheel.promotion.pointer_file import read_pointer, write_pointer
 from flywheel.promotion.releases import Releases
 from flywheel.serving.adapters import ADAPTER_FILES, MANIFEST, adapter_sha256
-from flywheel_tests.conftest import SUPPORT_DESK
+from flywheel.serving.foreground import Address
+from flywheel.workflows.base_model import BaseModel, find_base_model
+from flywheel_tests.conftest import HOME, SUPPORT_DESK
 from flywheel_tests.promotion.house import WEEKS, decide, make_adapter, make_house
 from flywheel_tests.serving.test_foreground import free_port
 
@@ -67,6 +71,27 @@ def test_what_is_gone_or_was_changed_is_not_served(acts: Releases):
     assert "flywheel rollback" in caught.value.remedy
 
 
+def test_two_workflows_on_one_base_are_served_by_one_command(acts: Releases, monkeypatch: pytest.MonkeyPatch):
+    packs = acts.settings.workflows()
+    packs.unlink()
+    for name in ("door", "window"):
+        shutil.copytree(HOME / "workflows" / "door", packs / name)
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "flywheel.operations.serve.serve", lambda arguments, address, **rest: started.append({"a": arguments, **rest})
+    )
+    said: list[str] = []
+    serve_workflows(acts.settings, ["door", "window"], Address("127.0.0.1", free_port()), say=said.append)
+    adapter = read_pointer(acts.settings.pointer("door")).adapter_id
+    assert [line.split(",")[0] for line in said] == [
+        f"door: serving {adapter} on tiny-random",
+        "window: serving base on tiny-random",
+    ]
+    (one,) = started
+    assert any(word.startswith(f"{adapter}=") for word in one["a"]) and one["log"].name == "door+window.log"
+    one["look"]()
+
+
 # Slow from here on.
 
 ASKED = {
@@ -77,10 +102,32 @@ ASKED = {
 }
 
 
-def real_house(folder: Path) -> Releases:
-    """The tiny model, made as `flywheel model tiny-random` makes it, and an adapter of random numbers that changes its answers."""
+def random_adapter(checkpoints: Path, base: BaseModel, *, seed: int, scale: float = 1.0) -> str:
+    """A whole adapter of random numbers on the attention's output of every layer; its id. `scale` is how much it changes."""
     from safetensors.numpy import save_file
 
+    shape = json.loads((base.folder / "config.json").read_text())
+    random, hidden, layers = np.random.default_rng(seed), shape["hidden_size"], shape["num_hidden_layers"]
+    weights = {}
+    for layer in range(layers):
+        name = f"base_model.model.model.layers.{layer}.self_attn.o_proj.lora"
+        inner = shape["num_attention_heads"] * shape.get("head_dim", hidden // shape["num_attention_heads"])
+        weights[f"{name}_A.weight"] = random.normal(size=(8, inner)).astype(np.float32)
+        weights[f"{name}_B.weight"] = (scale * random.normal(size=(hidden, 8))).astype(np.float32)
+    partial = checkpoints / "partial"
+    partial.mkdir(parents=True)
+    save_file(weights, partial / ADAPTER_FILES[1])
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "bias": "none", "base_model_name_or_path": base.folder.name,
+              "target_modules": ["o_proj"], "task_type": "CAUSAL_LM", "init_lora_weights": True}  # fmt: skip
+    (partial / ADAPTER_FILES[0]).write_text(json.dumps(config))
+    sha256 = adapter_sha256(partial)
+    (partial / MANIFEST).write_text(json.dumps({"sha256": sha256, "base_model": base.folder.name, "renamed": {}}))
+    partial.rename(partial.with_name(f"adapter-{sha256[:16]}"))
+    return f"adapter-{sha256[:16]}"
+
+
+def real_house(folder: Path) -> Releases:
+    """The tiny model, made as `flywheel model tiny-random` makes it, and an adapter of random numbers that changes its answers."""
     acts = make_house(folder)
     for file in acts.base.folder.iterdir():
         file.unlink()
@@ -94,27 +141,9 @@ def real_house(folder: Path) -> Releases:
         str(SUPPORT_DESK),
     ]
     subprocess.run(command, check=True, capture_output=True)
-    from flywheel.workflows.base_model import find_base_model
-
     acts = acts._replace(base=find_base_model(acts.settings.models(), "tiny-random"))
-    shape = json.loads((acts.base.folder / "config.json").read_text())
-    random, hidden, layers = np.random.default_rng(0), shape["hidden_size"], shape["num_hidden_layers"]
-    weights = {}
-    for layer in range(layers):
-        name = f"base_model.model.model.layers.{layer}.self_attn.o_proj.lora"
-        inner = shape["num_attention_heads"] * shape.get("head_dim", hidden // shape["num_attention_heads"])
-        weights[f"{name}_A.weight"] = random.normal(size=(8, inner)).astype(np.float32)
-        weights[f"{name}_B.weight"] = random.normal(size=(hidden, 8)).astype(np.float32)
-    partial = acts.settings.checkpoints("door") / "partial"
-    partial.mkdir(parents=True)
-    save_file(weights, partial / ADAPTER_FILES[1])
-    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "bias": "none", "base_model_name_or_path": acts.base.folder.name,
-              "target_modules": ["o_proj"], "task_type": "CAUSAL_LM", "init_lora_weights": True}  # fmt: skip
-    (partial / ADAPTER_FILES[0]).write_text(json.dumps(config))
-    sha256 = adapter_sha256(partial)
-    (partial / MANIFEST).write_text(json.dumps({"sha256": sha256, "base_model": acts.base.folder.name, "renamed": {}}))
-    partial.rename(partial.with_name(f"adapter-{sha256[:16]}"))
-    decide(acts, WEEKS[0], f"adapter-{sha256[:16]}", automatic=True)
+    adapter = random_adapter(acts.settings.checkpoints("door"), acts.base, seed=0)
+    decide(acts, WEEKS[0], adapter, automatic=True)
     return acts
 
 

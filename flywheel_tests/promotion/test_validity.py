@@ -1,5 +1,7 @@
 """A broken run says nothing about a model: whatever is missing, the verdict is INVALID with the reason, never a pass."""
 
+import json
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -55,6 +57,20 @@ def test_an_a_a_run_that_the_server_broke_is_none():
         decision = decide(Evidence(GOOD, OLD, again, set()), RULES)
         assert decision.verdict == "INVALID" and "A/A run is missing or was broken by errors" in decision.reasons[0]
     assert decide(Evidence(GOOD, OLD, failing(OLD.head(60), 1, "HTTP 500"), set()), RULES).verdict == "PROMOTE"
+
+
+def test_a_shared_server_may_start_again_but_not_become_another_between_two_arms():
+    def judge(**other: str):
+        told = {"vllm": "0.32.0", "arguments": "--model m", "shared_by": "one, two", "session": "first"}
+        first, second = json.dumps(told), json.dumps({**told, **other})
+        arms = [rows.with_columns(server=pl.lit(text)) for rows, text in ((GOOD, second), (OLD, first), (OLD, first))]
+        return decide(Evidence(arms[0], arms[1], arms[2].tail(60), set()), RULES)
+
+    assert judge().verdict == judge(session="second", shared_by="one, two, three").verdict == "PROMOTE"
+    for part, value in (("vllm", "0.33.0"), ("arguments", "--model n")):
+        decision = judge(**{part: value})
+        assert decision.verdict == "INVALID"
+        assert f"the server that workflows share changed between arms, in {part}: {value} at the candidate" in decision.reasons[0]  # fmt: skip
 
 
 def test_an_empty_benchmark_and_arms_of_different_cases_are_named():
