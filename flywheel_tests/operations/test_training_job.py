@@ -17,6 +17,8 @@ from flywheel.defs.training import checkpoint
 from flywheel.errors import FlywheelError
 from flywheel.lake import TABLES, Lake
 from flywheel.operations import training_job
+from flywheel.operations.act_log import account
+from flywheel.operations.audit_log import audit_log
 from flywheel.operations.training_job import export_job, import_job
 from flywheel.partitions import partition_key
 from flywheel.serving.adapters import open_adapter
@@ -154,6 +156,21 @@ def test_what_was_trained_elsewhere_lands_as_the_weeks_checkpoint_and_twice_is_o
     assert {f"sft_dataset/{WEEK}", f"preference_dataset/{WEEK}", "benchmark/-"} <= set(inputs)
     assert place.facts["unchanged"] is False and place.facts["trained_elsewhere"].value == told
     assert place.take().adapter_id == landed.adapter_id and place.facts["unchanged"] is True and place.stages == 2
+
+
+def test_what_left_and_what_came_back_is_in_the_audit_log(place: Place):
+    sha256 = open_job(place.job)[1][:16]
+    adapter = place.take(by="Ida").adapter_id
+    place.take(by="Eve")
+    out, back = audit_log(place.settings).acts
+    assert (out.act, out.by, out.workflow) == ("job", account(), WORKFLOW)
+    assert out.what.startswith(f"job {sha256} of week {WEEK}, ") and out.what.endswith(f"/{place.job.name}")
+    assert (back.act, back.by, back.workflow) == ("checkpoint", "Ida", WORKFLOW), "a second time changes nothing"
+    assert back.what == f"{adapter} for week {WEEK}, from job {sha256}, trained on a GPU" and back.at > out.at
+    (place.home / "acts.jsonl").write_text("x\n")
+    with pytest.raises(FlywheelError, match="the log of acts was changed"):
+        export_job(place.settings, WORKFLOW, WEEK, place.home.parent / "another")
+    assert not (place.home.parent / "another").exists(), "nothing leaves that cannot be recorded"
 
 
 @pytest.mark.parametrize(
