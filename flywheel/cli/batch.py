@@ -100,6 +100,10 @@ def export(
         print(f"held back: item {visible(item_id)} still holds {', '.join(kinds)}; correct it in the house")
     for tool, reason in sorted(done.unusable.items()):
         print(f"no call of {visible(tool)} can pass, on either side: {visible(reason)}")
+    for name, reason in sorted(done.left_to_us.items()):
+        print(
+            f"answers as {visible(name)} are checked when they come back, not by the partner's judge: {visible(reason)}"
+        )
 
 
 @batch_app.command()
