@@ -68,7 +68,11 @@ class Renderer:
     def _tokenizer(self) -> "Tokenizer":
         from tokenizers import Tokenizer  # a partner's bench shows messages and counts no tokens
 
-        return Tokenizer.from_file(str(self.tokenizer_file))
+        try:
+            return Tokenizer.from_file(str(self.tokenizer_file))
+        except Exception as error:  # the library raises nothing narrower
+            raise FlywheelError(f"the tokenizer cannot be read: {str(error)[:200]}", where=str(self.tokenizer_file),
+                                remedy="take tokenizer.json as the model's publisher wrote it: delete the folder and add the model again, flywheel model add") from None  # fmt: skip
 
     @property
     def template_sha256(self) -> str:

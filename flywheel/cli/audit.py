@@ -1,4 +1,4 @@
-"""`flywheel audit`: who promoted, rolled back, overrode, erased, changed roles; when and why."""
+"""`flywheel audit`: who promoted, rolled back, overrode, erased, changed roles, wrote to a partner, let train elsewhere; when and why."""
 
 import json
 from datetime import UTC, datetime
@@ -10,15 +10,19 @@ from flywheel.cli import app
 from flywheel.errors import FlywheelError
 from flywheel.settings import Settings
 
+# Acts that ask nobody for a reason.
+_WITHOUT_REASON = ("statement", "job", "checkpoint")
+
 
 @app.command()
 def audit(
     workflow: Annotated[str | None, typer.Option(help="Only this workflow, and what concerns the whole installation.")] = None,
-    act: Annotated[str | None, typer.Option(help="Only these acts: promote, rollback, override, erase, role, close, export, reopen, withdraw or release.")] = None,
+    act: Annotated[str | None, typer.Option(help="Only these acts: promote, rollback, override, erase, role, close, export, reopen, withdraw, release, question, answer, amend, recall, statement, job or checkpoint.")] = None,
     since: Annotated[str | None, typer.Option(help="Only from this day on, as in 2026-01-05.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, a line an act.")] = False,
 ) -> None:  # fmt: skip
-    """Print every act with authority, oldest first, after recomputing the chains of hashes that hold them."""
+    """Print every act with authority, oldest first, after proving the chains of hashes and the signatures that hold them."""
+    from flywheel.chat.visible import visible
     from flywheel.operations.audit_log import ACTS, audit_log
 
     if act is not None and act not in ACTS:
@@ -33,10 +37,9 @@ def audit(
             print(json.dumps({**one._asdict(), "at": one.at.isoformat()}))
         return
     for one in wanted:
-        print(f"{one.at:%Y-%m-%d %H:%M:%S} UTC  {one.act:<8}  {one.workflow or '(all)'}: {one.what}")
-        print(
-            f"    by {one.by}" + (f": {one.reason}" if one.reason else ", no reason given") + f"  [{one.recorded_in}]"
-        )
+        print(visible(f"{one.at:%Y-%m-%d %H:%M:%S} UTC  {one.act:<10}  {one.workflow or '(all)'}: {one.what}"))
+        said = f": {one.reason}" if one.reason else ", no reason given" if one.act not in _WITHOUT_REASON else ""
+        print(visible(f"    by {one.by}{said}  [{one.recorded_in}]"))
     print(f"{len(wanted)} of {len(found.acts)} acts; {'; '.join(found.chains)}")
     for sentence in found.unrecorded:
         print(f"NOT RECORDED: {sentence}")

@@ -100,6 +100,10 @@ def export(
         print(f"held back: item {visible(item_id)} still holds {', '.join(kinds)}; correct it in the house")
     for tool, reason in sorted(done.unusable.items()):
         print(f"no call of {visible(tool)} can pass, on either side: {visible(reason)}")
+    for name, reason in sorted(done.left_to_us.items()):
+        print(
+            f"answers as {visible(name)} are checked when they come back, not by the partner's judge: {visible(reason)}"
+        )
 
 
 @batch_app.command()
@@ -150,17 +154,26 @@ def hand_back(
 
 
 @batch_app.command("import")
-def take_in(returned: Returned, batch: Handed) -> None:
+def take_in(
+    returned: Returned,
+    batch: Handed,
+    by: Annotated[
+        str, typer.Option(help="Who takes it in, for the log of acts; the account of this machine by default.")
+    ] = "",
+) -> None:
     """Judge a return, add what is accepted to the store and state what is billable; a second time changes nothing. Exit codes as for verify."""
     from flywheel.chat.visible import visible
     from flywheel.corrections.handoff.importing import handed_out, import_return
     from flywheel.corrections.handoff.keys import signing_key
     from flywheel.corrections.handoff.letters import Correspondence, folder_of
-    from flywheel.corrections.handoff.statement import keep, statement_of, text_of
+    from flywheel.corrections.handoff.statement import keep, sha256_of_statement, statement_of, text_of
     from flywheel.corrections.handoff.verify.command import CODES, summary
     from flywheel.lake import Lake
+    from flywheel.operations.act_log import ActLog
 
     settings, handed = Settings(), handed_out(batch)
+    acts = ActLog(settings)
+    acts.check()
     workflow, name = str(handed.manifest["workflow"]), str(handed.manifest["batch_id"])
     store, _ = store_and_batch(workflow, str(handed.manifest["week"]))
     key, folder = signing_key(settings.home / "qa" / "keys"), folder_of(settings.home / "qa", name)
@@ -173,8 +186,11 @@ def take_in(returned: Returned, batch: Handed) -> None:
     asked = letters.take(done.verdict.questions, str(handed.manifest["partner"]))
     if asked:
         print(f"{asked} new questions: flywheel batch questions {workflow} {handed.manifest['week']}")
-    statement = statement_of(handed, done, _rates(settings, workflow))
-    print(visible(text_of(keep(statement, folder, returned, key))))
+    statement = keep(statement_of(handed, done, _rates(settings, workflow)), folder, returned, key)
+    about = f"statement {statement['number']} of batch {name}"
+    week, sha256 = str(handed.manifest["week"]), sha256_of_statement(statement)
+    acts.record("statement", workflow=workflow, week=week, what=about, sha256=sha256, by=by, again=False)
+    print(visible(text_of(statement)))
     print(f"signed, as {returned / 'statement.json'}")
     raise typer.Exit(CODES[done.verdict.report["verdict"]])
 

@@ -69,7 +69,7 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove a person from every table, event, inbox file, report and run record, and prove it by searching the bytes."""
-    from flywheel.operations.audit_log import account
+    from flywheel.operations.act_log import account
     from flywheel.operations.erase import erase as remove
     from flywheel.operations.launch import instance
 

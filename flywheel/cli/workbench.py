@@ -120,7 +120,7 @@ def add(
 ) -> None:
     """Add a person, or give them other roles and a new password; asks for it, or reads a line when piped."""
     from flywheel.corrections.workbench.server import people_of
-    from flywheel.operations.audit_log import account
+    from flywheel.operations.act_log import account
 
     password = getpass.getpass(f"password for {name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     people_of(Settings()).add(name, role, password, by=by.strip() or account(), reason=reason.strip())
@@ -143,7 +143,7 @@ def list_users() -> None:
 def remove(name: Annotated[str, typer.Argument(help="Whom to remove.")], by: By = "", reason: Reason = "") -> None:
     """Remove a person; their sessions end with the next request."""
     from flywheel.corrections.workbench.server import people_of
-    from flywheel.operations.audit_log import account
+    from flywheel.operations.act_log import account
 
     people_of(Settings()).remove(name, by=by.strip() or account(), reason=reason.strip())
     print(f"{name} may not sign in any more")

@@ -5,14 +5,14 @@
     role                           qa/role_changes.jsonl
     close, export, reopen          events of the correction store
     withdraw, release              dataset_withdrawals, dataset_releases
+    question, answer, amend,
+    recall, statement              qa/handoff: what a partner asked, signed letters and statements
+    job, checkpoint                acts.jsonl: training exported to a machine elsewhere, and its adapter taken in
 
 Names are what people typed (`--by`), or the account of this machine; the log says what was done, not that a name is true.
 """
 
-import getpass
-import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from flywheel.corrections import log
@@ -21,28 +21,21 @@ from flywheel.corrections.stores import has_store, open_store
 from flywheel.corrections.workbench.people import People
 from flywheel.corrections.workbench.role_log import roles_after
 from flywheel.lake import Lake
+from flywheel.operations.act_log import NAME, Act, ActLog, moment
+from flywheel.operations.audit_partners import partners_acts
 from flywheel.privacy.vault import Vault
 from flywheel.settings import Settings
 from flywheel.workflows.loader import known_workflows
 
-ACTS = ("promote", "rollback", "override", "erase", "role", "close", "export", "reopen", "withdraw", "release")
+ACTS = (
+    "promote", "rollback", "override", "erase", "role", "close", "export", "reopen", "withdraw", "release",
+    "question", "answer", "amend", "recall", "statement", "job", "checkpoint",
+)  # fmt: skip
 _BATCH_KINDS = {"close": "close", "export": "export", "reopen_lot": "reopen"}
 
 
-class Act(NamedTuple):
-    """One act: when, by whom, which of `ACTS`, in which workflow (empty: the installation), on what, why, and where it is recorded."""
-
-    at: datetime
-    by: str
-    act: str
-    workflow: str
-    what: str
-    reason: str
-    recorded_in: str
-
-
 class AuditLog(NamedTuple):
-    """The acts, oldest first; which chains were recomputed, a sentence each; and what nobody recorded."""
+    """The acts, oldest first; which chains and signatures were proved, a sentence each; and what nobody recorded."""
 
     acts: list[Act]
     chains: list[str]
@@ -50,7 +43,7 @@ class AuditLog(NamedTuple):
 
 
 def audit_log(settings: Settings) -> AuditLog:
-    """Everything the installation recorded; raises FlywheelError where a chain of hashes does not hold."""
+    """Everything the installation recorded; raises FlywheelError where a chain of hashes or a signature does not hold."""
     lake, acts, chains = Lake(settings.lake()), [], []
     for workflow in known_workflows(settings.workflows()):
         acts += [*_pointer(lake, workflow), *_datasets(lake, workflow)]
@@ -60,8 +53,14 @@ def audit_log(settings: Settings) -> AuditLog:
     people = People(settings.home / "qa" / "people.json")
     changes = people.log.changes()
     chains.append(f"{len(changes)} role changes: the chain holds")
-    acts += [Act(_moment(one.at), one.by, "role", "", one.sentence(), one.reason, "qa/role_changes.jsonl") for one in changes]  # fmt: skip
+    acts += [Act(moment(one.at), one.by, "role", "", one.sentence(), one.reason, "qa/role_changes.jsonl") for one in changes]  # fmt: skip
     acts += _erasures(settings)
+    lines = ActLog(settings).lines()
+    chains.append(f"{len(lines)} acts of {NAME}: the chain holds")
+    acts += [Act(moment(one["at"]), one["by"], one["act"], one["workflow"], one["what"], "", NAME) for one in lines if one["act"] != "statement"]  # fmt: skip
+    said = partners_acts(settings, lines)
+    acts += said.acts
+    chains += said.proved
     recorded = roles_after(changes)
     unrecorded = [
         f"{name} has the roles {', '.join(roles)} in people.json, and the log says {', '.join(recorded.get(name, ())) or 'nothing'}: "
@@ -69,15 +68,7 @@ def audit_log(settings: Settings) -> AuditLog:
         for name, roles in sorted(people.names().items())
         if recorded.get(name) != tuple(roles)
     ]
-    return AuditLog(sorted(acts), chains, unrecorded)
-
-
-def account() -> str:
-    """The account of this machine that a command runs under, for a log entry without a name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"
+    return AuditLog(sorted(acts), chains, [*unrecorded, *said.unrecorded])
 
 
 def _stores(settings: Settings) -> list[EventStore]:
@@ -112,7 +103,7 @@ def _batches(database: Any) -> Iterator[Act]:
     for one in found:
         event, week = one.event, one.batch.split("|")[0]
         told = str(event.payload.get("reason") or event.payload.get("manifest_sha256") or "")
-        yield Act(_moment(event.at), event.actor, _BATCH_KINDS[event.kind], log.workflow_of(one.batch), f"batch of week {week}", told, "correction events")  # fmt: skip
+        yield Act(moment(event.at), event.actor, _BATCH_KINDS[event.kind], log.workflow_of(one.batch), f"batch of week {week}", told, "correction events")  # fmt: skip
 
 
 def _erasures(settings: Settings) -> Iterator[Act]:
@@ -120,9 +111,4 @@ def _erasures(settings: Settings) -> Iterator[Act]:
         return
     for tombstone in Vault(settings.vault()).tombstones():
         what = f"person {tombstone.principal_ref}, rows {tombstone.counts}"
-        yield Act(_moment(tombstone.at), tombstone.by or "not recorded", "erase", "", what, tombstone.reason, "vault")
-
-
-def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+        yield Act(moment(tombstone.at), tombstone.by or "not recorded", "erase", "", what, tombstone.reason, "vault")

@@ -1,7 +1,6 @@
 """Does a pack fit its model family, and is its model served as it is trained? What `flywheel doctor` asks."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from flywheel.serving.parse import Parsing, parsing
 from flywheel.serving.vllm_server import ServerSpec, vllm_server
 from flywheel.settings import Settings
 from flywheel.toolcalls.arguments import parse_arguments
-from flywheel.workflows.base_model import BaseModel
+from flywheel.workflows.base_model import BaseModel, read_json
 from flywheel.workflows.pack import Pack
 
 
@@ -53,15 +52,16 @@ def check_tokens(family_name: str, base: BaseModel) -> str:
 
 def _ends(folder: Path, renderer: Renderer) -> set[int]:
     """Ids vLLM stops at: those of generation_config.json (else config.json), and the tokenizer's end of sequence."""
-    named = next(name for name in ("generation_config.json", "config.json") if (folder / name).is_file())
-    ids = _read(folder / named).get("eos_token_id")
+    named = next((name for name in ("generation_config.json", "config.json") if (folder / name).is_file()), "")
+    ids = _read(folder / named).get("eos_token_id") if named else None
     token = _read(folder / "tokenizer_config.json").get("eos_token")
-    own = renderer.encode(token["content"] if isinstance(token, dict) else token) if token else []
-    return {*([ids] if isinstance(ids, int) else ids or []), *own}
+    token = token.get("content") if isinstance(token, dict) else token
+    own = renderer.encode(token) if isinstance(token, str) else []
+    return {*(one for one in (ids if isinstance(ids, list) else [ids]) if isinstance(one, int)), *own}
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
 def check_served(settings: Settings, pack: Pack, base: BaseModel) -> str:

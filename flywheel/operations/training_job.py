@@ -19,6 +19,7 @@ from flywheel.chat.render import Renderer
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 from flywheel.lake.week_zero import demonstrations_behind
+from flywheel.operations.act_log import ActLog
 from flywheel.operations.launch import run_job
 from flywheel.operations.screen import Screen
 from flywheel.operations.training_start import week_start
@@ -27,7 +28,7 @@ from flywheel.settings import Settings
 from flywheel.training.inputs import held_out_steps
 from flywheel.training.job import Job, job_spec, open_job, read_return
 from flywheel.training.job_export import Origin, write_job
-from flywheel.training.landed import Landed, land
+from flywheel.training.landed import Landed, land, read_landed
 from flywheel.training.spec import TrainSpec
 from flywheel.training.stage import Prepared, nothing_to_learn, prepare
 from flywheel.workflows.base_model import BaseModel, check_weights, find_base_model
@@ -52,39 +53,54 @@ class _Week(NamedTuple):
     prepared: Prepared
 
 
-def export_job(settings: Settings, workflow: str, week: str, folder: Path, *, with_base: bool = False) -> Exported:
-    """Write a week's training as a job folder; the same job there already is left as it is.
+def export_job(
+    settings: Settings, workflow: str, week: str, folder: Path, *, with_base: bool = False, by: str = ""
+) -> Exported:
+    """Write a week's training as a job folder, and that it left the house into the act log; the same job there already is left as it is.
 
     Args:
         with_base: the base model comes along.
+        by: who exports it; the account of this machine where nobody is named.
 
     Raises FlywheelError when there is nothing to learn, a row touches the benchmark, or the folder holds something else.
     """
+    log = ActLog(settings)
+    log.check()
     with _prepared(settings, workflow, week) as (pack, base, renderer, prepared):
         family = find_family(pack.settings.model_family)
         asked = probes(renderer, fixed_histories(pack.system), pack.tools)
         origin = Origin(workflow, week, base, family, renderer.template_sha256, pack.tools_sha256, asked)
         job, sha256 = write_job(prepared, origin, folder, with_base=with_base)
+    rows = sum(job.rows.values())
+    told = f"job {sha256[:16]} of week {week}, {rows} rows, written to {folder.absolute()}"
+    log.record("job", workflow=workflow, week=week, what=told, sha256=sha256, by=by)
     return Exported(folder.absolute(), job, sha256)
 
 
 def import_job(
-    settings: Settings, folder: Path, on: dg.DagsterInstance, *, replace: bool = False, screen: Screen | None = None
-) -> Landed:
+    settings: Settings, folder: Path, on: dg.DagsterInstance, *, replace: bool = False, screen: Screen | None = None, by: str = ""
+) -> Landed:  # fmt: skip
     """Check what came back in a job folder, land its adapter, and materialize the week's `checkpoint` from it; twice is once.
 
     Args:
         replace: the week's checkpoint may be another adapter already, and is traded in.
+        by: who takes it in; the account of this machine where nobody is named.
 
     Raises FlywheelError, before anything is kept, when folder, rows, base model or adapter are not what the job says.
     """
+    log = ActLog(settings)
+    log.check()
     job, sha256 = open_job(folder)
     returned = read_return(folder, job, sha256)
     landed = Landed(job=job, returned=returned)
     with _prepared(settings, job.workflow, job.week) as week:
         _refuse_other_inputs(job, week, folder)
     _refuse_another(settings, job, landed.adapter_id, replace)
+    before = read_landed(settings, job.workflow, job.week)
     land(folder, landed, settings)
+    told = f"{landed.adapter_id} for week {job.week}, from job {sha256[:16]}, trained on {returned.machine.get('device', 'unknown')}"
+    told += f", in place of {before.adapter_id}" if before and before.adapter_id != landed.adapter_id else ""
+    log.record("checkpoint", workflow=job.workflow, week=job.week, what=told, sha256=sha256, by=by, again=False)
     run_job("learn", workflow=job.workflow, week=job.week, on=on, screen=screen, stages=["checkpoint"])
     return landed
 

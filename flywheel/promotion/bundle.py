@@ -19,6 +19,7 @@ from flywheel.promotion.pointer import BASE
 from flywheel.serving.vllm_server import MACHINE_ARGUMENTS, ServerSpec
 from flywheel.serving.vllm_server import PINNED_VLLM as VLLM
 from flywheel.settings import Settings
+from flywheel.whole_folder import put_in_place
 from flywheel.workflows.base_model import BaseModel
 from flywheel.workflows.pack import Pack
 
@@ -86,7 +87,10 @@ def write_bundle(folder: Path, fill: Callable[[Path], None]) -> Bundle:
         made = Bundle(
             folder, _sum_up(partial), sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
         )
-        _put_in_place(partial, made)
+        put_in_place(
+            partial, folder, remedy="name an empty or a new folder: --out DIR",
+            is_same=lambda: (folder / SUMS).is_file() and check_bundle(folder) == made.sha256,
+        )  # fmt: skip
         return made
     except OSError as error:
         raise FlywheelError(f"the bundle could not be written: {error}", where=str(folder),
@@ -210,19 +214,6 @@ def _files(folder: Path) -> list[str]:
     return sorted(
         file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file() and file.name != SUMS
     )
-
-
-def _put_in_place(partial: Path, made: Bundle) -> None:
-    folder = made.folder
-    if folder.is_dir() and any(folder.iterdir()):
-        if (folder / SUMS).is_file() and check_bundle(folder) == made.sha256:
-            return
-        raise FlywheelError(
-            "the folder holds something else", where=str(folder), remedy="name an empty or a new folder: --out DIR"
-        )
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)
 
 
 def copy_tokenizer(base: BaseModel, partial: Path) -> None:

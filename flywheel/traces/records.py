@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 
 from flywheel.errors import FlywheelError
 from flywheel.traces.refused import Refused
+from flywheel.traces.rejoined import Rejoined
 
 LINE_LIMIT = 50_000_000
 DOCUMENT_LIMIT = 512_000_000
@@ -180,19 +181,20 @@ def _records(stream: BinaryIO) -> Iterator[Record]:
     several = newline and rest.strip()
     if first == b"[" or (first == b"{" and not (several and _parses(line)) and not (not several and _parses(line))):
         whole = _all(stream, head)
-        document = _document(whole)
+        # What was cut at the limit may parse by chance, with more behind it: only what was taken to its end is a document.
+        document = _document(whole) if len(whole) < DOCUMENT_LIMIT else None
         if document is not None:
             yield from document
             if refused := getattr(stream, "refused", None):
                 yield Record(0, len(whole), b"", refused)
             return
-        yield from _lines(io.BytesIO(whole), b"", getattr(stream, "refused", None))
+        yield from _lines(Rejoined(whole, stream), b"", None)  # type: ignore[arg-type]
         return
     yield from _lines(stream, head, None)
 
 
 def _all(stream: BinaryIO, head: bytes) -> bytes:
-    """The rest of the file, up to the limit of a document; a longer one is read as lines from what was taken."""
+    """The file from its beginning, up to the limit of a document; a longer one is read as lines, all of it."""
     parts, size = [head], len(head)
     while size < DOCUMENT_LIMIT and (block := stream.read(_BLOCK)):
         parts.append(block)

@@ -28,6 +28,7 @@ from flywheel.training.job import (
 )
 from flywheel.training.source_files import training_sources
 from flywheel.training.stage import Prepared
+from flywheel.whole_folder import put_in_place
 from flywheel.workflows.base_model import BaseModel
 
 # What trains, as pyproject.toml pins it; a test holds the two together. On a GPU machine pip takes the CUDA build of torch.
@@ -86,7 +87,12 @@ def write_job(prepared: Prepared, origin: Origin, folder: Path, *, with_base: bo
         if with_base:
             shutil.copytree(origin.base.folder, partial / BASE_FOLDER)
             check_base(job, partial / BASE_FOLDER)
-        _put_in_place(partial, folder, sha256, with_base)
+        moved = put_in_place(
+            partial, folder, remedy="name an empty or a new folder",
+            is_same=lambda: (folder / SUMS).is_file() and open_job(folder)[1] == sha256,
+        )  # fmt: skip
+        if with_base and not moved and not (folder / BASE_FOLDER).exists():
+            (partial / BASE_FOLDER).rename(folder / BASE_FOLDER)
     except OSError as error:
         raise FlywheelError(f"the job could not be written: {error}", where=str(folder),
                             remedy="free some disk space or name another folder; nothing half-written is left") from None  # fmt: skip
@@ -165,17 +171,3 @@ flywheel checkpoint import FOLDER
   delete it afterwards. `flywheel erase` does not reach it; a person erased meanwhile makes the import fail, as it should.
 - `sha256sum -c {SUMS}` checks the files. The code is in `code/`; template and family ({job.model_family}) are those of the rows.
 """
-
-
-def _put_in_place(partial: Path, folder: Path, sha256: str, with_base: bool) -> None:
-    if folder.is_dir() and any(folder.iterdir()):
-        if (folder / SUMS).is_file() and open_job(folder)[1] == sha256:
-            if with_base and not (folder / BASE_FOLDER).exists():
-                (partial / BASE_FOLDER).rename(folder / BASE_FOLDER)
-            return
-        raise FlywheelError(
-            "the folder holds something else", where=str(folder), remedy="name an empty or a new folder"
-        )
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)

@@ -56,9 +56,27 @@ def cached_models(models: Path) -> list[BaseModel]:
     for manifest in sorted(models.glob("*/manifest.json")):
         name, _, digest = manifest.parent.name.rpartition("-")
         if name and re.fullmatch("[0-9a-f]{12}", digest):
-            values = json.loads(manifest.read_text(encoding="utf-8"))
+            values = read_json(manifest)
+            if not isinstance(values.get("sha256"), str) or not isinstance(values.get("source"), str):
+                raise _damaged(manifest, "it names no sha256 and source")
             found.append(BaseModel(name, manifest.parent.absolute(), values["sha256"], values["source"]))
     return found
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file of a model; raises FlywheelError where there is none."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(file, str(error)[:200]) from None
+    if not isinstance(value, dict):
+        raise _damaged(file, "it is no JSON object")
+    return value
+
+
+def _damaged(file: Path, problem: str) -> FlywheelError:
+    return FlywheelError(f"{file.name} of a base model cannot be read: {problem}", where=str(file),
+                         remedy="delete that model's folder and add it again: flywheel model add")  # fmt: skip
 
 
 def check_weights(base: BaseModel) -> None:

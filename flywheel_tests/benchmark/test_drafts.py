@@ -8,18 +8,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from flywheel.benchmark.cases import REQUIRED_CATEGORIES, load_cases
 from flywheel.benchmark.drafts import EDIT, bar_drafts, move_ready, read_drafts, write_draft
 from flywheel.benchmark.forget import forget_cases, forget_names
-from flywheel.benchmark.freeze import frozen_and_retired, frozen_row
+from flywheel.benchmark.freeze import frozen_and_retired
 from flywheel.benchmark.leaks import LeakCandidate, find_leaks, read_registry
 from flywheel.benchmark.lint.run import lint_cases
 from flywheel.benchmark.proposals import draft_cases
 from flywheel.benchmark.skeletons import skeleton
-from flywheel.benchmark.supersede import next_id, propose
 from flywheel.cli import app
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
@@ -85,33 +83,6 @@ def test_yaml_is_read_as_json_with_comments(tmp_path: Path):
         "g": True,
         "h": -0.5,
     }
-
-
-@pytest.mark.parametrize("category", REQUIRED_CATEGORIES)
-@pytest.mark.parametrize("tool", [None, "get_order"])
-def test_a_skeleton_is_sound_once_its_words_are_written(mine: Pack, category, tool):
-    file = write_draft(mine, skeleton(mine, category, "mine", tool), "x")
-    file.write_text(file.read_text().replace("ready: false", "ready: true"))
-    with pytest.raises(FlywheelError, match="EDIT"):
-        move_ready(mine)
-    order = '{"orders": {"order_id-1": {"email": "e", "status": "processing", "amount": 1, "tracking_number": "t", "place": "p", "address": {}}}}'
-    finish(file, **{'"overrides": {}': f'"overrides": {order}'})
-    (case,) = move_ready(mine).cases
-    assert case.category == category and not file.exists()
-    assert len(load_cases(mine.folder / "benchmark", mine.tools)) == 3
-
-
-def test_unknown_tools_and_schemas_without_an_example_say_so(mine: Pack):
-    with pytest.raises(FlywheelError, match="no tool 'fly'"):
-        skeleton(mine, "tool_calling", "x", "fly")
-    strange = {
-        "name": "odd",
-        "parameters": {"type": "object", "properties": {"a": {"pattern": "^Z$"}}, "required": ["a"]},
-    }
-    odd = Pack(**{**vars(mine), "tools": [{"type": "function", "function": strange, "x-access": "write"}]})
-    with pytest.raises(FlywheelError, match="no example call") as caught:
-        skeleton(odd, "tool_calling", "x", "odd")
-    assert "examples" in caught.value.remedy
 
 
 def test_nothing_is_moved_when_one_ready_draft_is_wrong(mine: Pack):
@@ -250,58 +221,6 @@ def test_drafted_refusals_and_adversarial_cases_are_sound_once_edited(mine: Pack
         and sum("adversarial" not in case.tags for case in cases) >= 7
     )
     assert draft_cases(lake, mine, corrections=0, refusals=100, adversarial=100) == [], "a draft is never written over"
-
-
-def renamed(mine: Pack, old: str, new: str, migrate: bool) -> Pack:
-    tools = json.loads((mine.folder / "tools.json").read_text())
-    for tool in tools:
-        if tool["function"]["name"] == old:
-            tool["function"]["name"] = new
-    (mine.folder / "tools.json").write_text(json.dumps(tools))
-    if migrate:
-        with (mine.folder / "workflow.yaml").open("a") as file:
-            file.write(f"  tool_migrations: {{{old}: {new}}}\n")
-    return load_pack(mine.folder)
-
-
-def test_a_renamed_tool_is_carried_over_by_the_packs_migration(mine: Pack):
-    assert propose(mine) == []
-    today = renamed(mine, "cancel_order", "order_cancel", migrate=True)
-    with pytest.raises(FlywheelError, match="unknown tool") as caught:
-        load_cases(today.folder / "benchmark", today.tools)
-    assert "supersede" in caught.value.remedy
-    (file,) = propose(today, ready=True)
-    assert file.stem == "call-cancel-order-00-v2" and propose(today) == [], "it is drafted once"
-    moved = move_ready(today)
-    assert moved.superseded == ["call-cancel-order-00"] and moved.cases[0].cluster == "cancel_order-0"
-    cases = {case.id: case for case in load_cases(today.folder / "benchmark", today.tools)}
-    assert set(cases) == {"call-get-order-00", "call-cancel-order-00-v2"}
-    row = frozen_row(cases["call-cancel-order-00-v2"], today.tools_sha256)
-    assert json.loads(row["case"])["supersedes"] == "call-cancel-order-00"
-
-
-def test_a_tool_without_a_successor_and_a_changed_schema_wait_for_a_person(mine: Pack):
-    today = renamed(mine, "cancel_order", "order_cancel", migrate=False)
-    (file,) = propose(today, ready=True)
-    assert "ready: false" in file.read_text() and "tool_migrations" in file.read_text()
-    text = (
-        (mine.folder / "tools.json")
-        .read_text()
-        .replace('"required": ["order_id"]', '"required": ["order_id", "email"]')
-    )
-    (mine.folder / "tools.json").write_text(text)
-    today = load_pack(mine.folder)
-    (other,) = propose(today)
-    assert other.stem == "call-get-order-00-v2" and "no call of get_order" in other.read_text()
-    with pytest.raises(FlywheelError, match="lists no case"):
-        propose(today, ["nope"])
-
-
-@given(st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,79}", fullmatch=True))
-def test_the_next_id_is_an_id_that_is_free(case_id: str):
-    first = next_id(case_id, [case_id])
-    second = next_id(case_id, [case_id, first])
-    assert first != case_id and second not in (case_id, first) and len(second) <= 80
 
 
 def test_the_commands_write_drafts_and_say_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: Pack):

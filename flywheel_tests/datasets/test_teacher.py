@@ -18,10 +18,9 @@ from flywheel.datasets.teacher import add_row, read_rows, read_tasks, shelf_of, 
 from flywheel.demo.week import lay_out_pack
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
-from flywheel.privacy.egress import Destination, destination
-from flywheel.privacy.redaction import kinds_in
+from flywheel.privacy.egress import Destination
 from flywheel.workflows.loader import load_pack
-from flywheel.workflows.pack import Egress, Pack
+from flywheel.workflows.pack import Pack
 from flywheel_tests.datasets.samples import called, said
 
 DOOR = Path(__file__).parent.parent / "packs" / "door"
@@ -268,30 +267,6 @@ def test_the_command_sends_a_key_it_never_writes_and_a_dry_run_sends_nothing(
     done = typed.invoke(app, words)
     assert "1 shown and waiting" in done.output and teacher.keys == ["Bearer hush"]
     assert not [file for file in (tmp_path / "home").rglob("*") if file.is_file() and b"hush" in file.read_bytes()]
-
-
-def test_only_a_listed_host_is_asked_by_tls_and_never_with_personal_data(tmp_path: Path):
-    allowed = [Egress(host="api.example.org", purpose="teacher")]
-    assert not destination("http://localhost:8000/v1", [], "teacher", where="x").leaves
-    for url in (
-        "https://other.example.org/v1",
-        "http://api.example.org/v1",
-        "ftp://api.example.org",
-        "https://127.0.0.1.example.org/v1",
-    ):
-        with pytest.raises(FlywheelError):
-            destination(url, allowed, "teacher", where="--endpoint")
-    with pytest.raises(FlywheelError, match="does not list it"):
-        destination("https://api.example.org/v1", [], "teacher", where="--endpoint")
-    to = destination("https://api.example.org/v1", allowed, "teacher", where="--endpoint")
-    assert to.leaves and to.held_back({"messages": [{"content": "I am mia@acme.org"}]}) == ["email"]
-    assert to.held_back({"messages": [{"content": "order R4821"}]}) == [] and kinds_in("+44 20 7946 0958") == ["phone"]
-    with (
-        Endpoint("https://api.example.org/v1", "m", to, Sampling(), log=tmp_path / "log") as asked,
-        pytest.raises(NoStep, match="personal_data"),
-    ):
-        asked.step([{"role": "user", "content": "I am mia@acme.org"}], [])
-    assert not (tmp_path / "log").exists(), "it was never sent"
 
 
 @pytest.mark.parametrize(

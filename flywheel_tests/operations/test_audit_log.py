@@ -13,7 +13,8 @@ from flywheel.corrections.events import EventStore
 from flywheel.corrections.workbench.people import People
 from flywheel.datasets.withdrawals import withdraw
 from flywheel.errors import FlywheelError
-from flywheel.operations.audit_log import account, audit_log
+from flywheel.operations.act_log import account
+from flywheel.operations.audit_log import audit_log
 from flywheel.operations.erase import erase
 from flywheel.privacy.vault import Vault
 from flywheel.settings import Settings
@@ -63,7 +64,7 @@ def test_every_act_is_there_with_who_when_and_why(settings: Settings):
         "ann: removed, had annotator, lead",
     ]
     assert "a-person-77" not in str(found) and PASSWORD not in str(found)
-    assert found.unrecorded == [] and found.chains == ["3 correction events: the chain holds", "3 role changes: the chain holds"]  # fmt: skip
+    assert found.unrecorded == [] and found.chains == ["3 correction events: the chain holds", "3 role changes: the chain holds", "0 acts of acts.jsonl: the chain holds"]  # fmt: skip
 
 
 def test_the_command_prints_and_filters(settings: Settings):

@@ -1,14 +1,17 @@
-"""The doctor asks Ray where Ray is to work, and nobody else's Ray; and for the packages that some pack needs here."""
+"""The doctor asks Ray where Ray is to work, and nobody else's Ray; for the packages that some pack needs here; and names a damaged model."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from flywheel.chat import Renderer
 from flywheel.operations import doctor
 from flywheel.settings import Settings
 from flywheel_tests.packs import door_simulation
+from flywheel_tests.stand_ins.base_model import make_base_model
 
 
 def asked(settings: Settings) -> doctor.Check:
@@ -31,6 +34,45 @@ def test_workers_that_do_not_see_the_folder_are_counted(tmp_path: Path, monkeypa
     monkeypatch.setattr(doctor, "map_shards", lambda see, names, *_, what: [True, *(False for _ in names[1:])])
     check = asked(Settings(home=tmp_path, executor="ray"))
     assert not check.ok and "7 of 8 tasks" in check.found and "mount it" in check.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tokenizer.json", "{}", "the tokenizer cannot be read: Model missing"),
+        ("tokenizer.json", '{"model": {"type": "BPE"}}', "the tokenizer cannot be read: Missing vocab/merges"),
+        ("tokenizer.json", None, "the tokenizer cannot be read: No such file"),
+        ("generation_config.json", "{", "generation_config.json of a base model cannot be read"),
+        ("generation_config.json", None, "would not stop"),
+        ("manifest.json", "[]", "manifest.json of a base model cannot be read: it is no JSON object"),
+        ("manifest.json", "{}", "it names no sha256 and source"),
+    ],
+)
+def test_a_damaged_base_model_is_a_finding_with_a_remedy(
+    whole: Path, tmp_path: Path, name: str, content: str | None, said: str
+):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (file,) = tmp_path.glob(f"models/*/{name}")
+    file.write_text(content) if content is not None else file.unlink()
+    check = base_check(Settings(home=tmp_path))
+    assert not check.ok and said in check.found and str(file.parent) in check.found and check.remedy
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the door pack, and a base model that fits it."""
+    home = tmp_path_factory.mktemp("whole")
+    shutil.copytree(door_simulation.FOLDER, home / "workflows" / "door", ignore=shutil.ignore_patterns("__pycache__"))
+    base = make_base_model(home / "models", door_simulation.FOLDER)
+    ends = [Renderer(base.tokenizer_file).encode("<|im_end|>")[0]]
+    (base.folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    assert base_check(Settings(home=home)).ok
+    return home
+
+
+def base_check(settings: Settings) -> doctor.Check:
+    (check,) = [check for check in doctor.doctor(settings, "door") if check.name == "base model of door"]
+    return check
 
 
 @pytest.mark.parametrize(

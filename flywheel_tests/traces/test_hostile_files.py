@@ -39,6 +39,31 @@ def test_a_record_past_the_limit_is_refused_without_being_held(
     assert len(row["line"]) <= 2_000
 
 
+# Each looks like a document at first, so that the file is taken in as a whole up to the limit.
+BEGINNINGS = {
+    "[]": ["not_an_object"], '[{"id": "x"}]': ["not_an_object"], "[": ["invalid_json"], "{bad}": ["invalid_json"], "": [],
+    '{"id":\n"x"}': ["invalid_json"] * 2, "[]" + " " * 5_000: ["not_an_object"], '{"id":\n"x"}' + "\n" * 5_000: ["invalid_json"] * 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("first", BEGINNINGS)
+def test_behind_a_line_that_is_no_run_nothing_is_lost_however_long_the_file_is(
+    tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch, first: str, packed: bool
+):
+    assert records.DOCUMENT_LIMIT == 512_000_000
+    monkeypatch.setattr(records, "DOCUMENT_LIMIT", 3_000)
+    monkeypatch.setattr(records, "_BLOCK", 1_000)
+    write(tmp_path / "in", first, *(line(number) for number in range(20)))
+    if packed:
+        file = tmp_path / "in" / "a.jsonl"
+        file.with_suffix(".jsonl.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    reading = read(tmp_path / "in", lake)
+    refused = BEGINNINGS[first]
+    assert reasons(reading) == refused and account(reading) == (20 + len(refused), 20, 0, len(refused))
+
+
 def test_a_name_that_leads_out_of_the_inbox_is_not_followed(tmp_path: Path, lake: Lake):
     (tmp_path / "secret.jsonl").write_text(json.dumps(line(9)) + "\n")
     write(tmp_path / "in", line(1))

@@ -21,6 +21,7 @@ from flywheel.corrections.handoff.manifest import manifest_of
 from flywheel.corrections.handoff.readme import readme
 from flywheel.corrections.handoff.slices import sliced
 from flywheel.corrections.handoff.verify import ITEM_SCHEMA, ed25519
+from flywheel.corrections.handoff.verify.answers import FILE as RESPONSES
 from flywheel.corrections.handoff.verify.personal import found_in, texts_of
 from flywheel.corrections.handoff.verify.schema import problem_of
 from flywheel.corrections.handoff.verify.strict import pretty, sha256, sha256_of
@@ -44,6 +45,7 @@ class Exported(NamedTuple):
         items: how many.
         held_back: items with something like personal data left in them (item id, kinds); they were not exported.
         unusable: tools no call of which can be checked, with the reason.
+        left_to_us: structured answers that the partner's judge does not check, with the reason; the house does when they come back.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Exported(NamedTuple):
     items: int
     held_back: list[tuple[str, list[str]]]
     unusable: dict[str, str]
+    left_to_us: dict[str, str]
 
 
 def export(
@@ -87,6 +90,7 @@ def export_slices(
     made: list[tuple[Path, dict[str, bytes], Exported]] = []
     for number, (out, mine) in enumerate(zip(outs, sliced(items, twins, len(outs)), strict=True), 1):
         files, unusable = _files(mine, pack)
+        left_to_us = {one.name: problem for one in pack.responses if (problem := problem_of(one.schema))}
         manifest = manifest_of(
             batch=batch.name, workflow=batch.workflow, week=batch.week, version=batch.version, qa_mode=batch.qa_mode,
             opened_at=batch.opened_at, due_at=due_at, partner=partner, partner_public_key=_partner_pem(partner_key),
@@ -95,9 +99,11 @@ def export_slices(
         )  # fmt: skip
         if len(outs) > 1:
             manifest["slice"] = {"number": number, "of": len(outs)}
+        if pack.responses:
+            manifest["responses"] = {one.name: sha256_of(one.schema) for one in pack.responses}
         text = pretty(manifest)
         files |= {"manifest.json": text, "manifest.sig": key.sign(text), "public_key.pem": pem}
-        made.append((out, files, Exported(out, fingerprint, sha256(text), len(mine), held_back, unusable)))
+        made.append((out, files, Exported(out, fingerprint, sha256(text), len(mine), held_back, unusable, left_to_us)))
     for out, files, _ in made:
         _check_free(out, files)
     for out, files, _ in made:
@@ -139,6 +145,10 @@ def _files(items: list[Item], pack: Pack) -> tuple[dict[str, bytes], dict[str, s
         "verify.pyz": verify_zipapp(),
         **{f"schemas/{name}.json": pretty(document) for name, document in schemas.documents().items()},
     }
+    if pack.responses:
+        entries = [{"name": one.name, "after_tools": list(one.after_tools), "schema": one.schema, "unusable": problem_of(one.schema) or ""}
+                   for one in pack.responses]  # fmt: skip
+        files[RESPONSES] = _in_order({"responses": entries})
     unusable: dict[str, str] = {}
     for tools in {sha256_of(item.tools): item.tools for item in items}.values():
         wrong = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from flywheel.corrections.events import Batch, EventStore, batch_id
 from flywheel.corrections.handoff.export import exported_hashes
-from flywheel.corrections.handoff.proved import handed_out
+from flywheel.corrections.handoff.proved import handed_out, handed_responses
 from flywheel.corrections.handoff.verify.batch import Batch as HandedOut
 from flywheel.corrections.handoff.verify.command import verify_folder
 from flywheel.corrections.handoff.verify.correction import resulting_messages
@@ -118,7 +118,9 @@ def _payload(answer: Answer, handed: HandedOut, item: Item) -> tuple[dict[str, A
         return {"unfixable": row["code"], "note": row["note"], "handoff": story}, []
     messages = resulting_messages(row, handed.items[answer.item_id])
     proposal = Proposal(row["first_bad_message_index"], messages, row["trainable_indices"], row["suffix_mode"])
-    return {**proposal.payload(), "handoff": story}, auto_check(proposal, item.messages, item.tools)
+    return {**proposal.payload(), "handoff": story}, auto_check(
+        proposal, item.messages, item.tools, handed_responses(handed)
+    )
 
 
 def _decide(store: EventStore, name: str, answer: Answer, qa_mode: str, partner: str, state: ItemState) -> ItemState:

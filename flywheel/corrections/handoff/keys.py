@@ -8,13 +8,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from flywheel.errors import FlywheelError
 
+KEY_FILE = "batch_signing_key.pem"
+
 
 def signing_key(folder: Path) -> Ed25519PrivateKey:
     """The private key in `folder`/batch_signing_key.pem; made with mode 0600 when absent.
 
     Raises FlywheelError for a file that is no such key, or that others may read.
     """
-    file = folder / "batch_signing_key.pem"
+    file = folder / KEY_FILE
     if not file.exists():
         _make(file)
     if file.stat().st_mode & 0o077:

@@ -44,12 +44,21 @@ class Correspondence:
         self._folder, self._batch, self._key = folder, batch_id, key
 
     def questions(self) -> list[dict[str, Any]]:
-        """What partners asked, in the order it came: lines of questions.jsonl with `partner` and `answered`."""
+        """What partners asked, in the order it came: lines of questions.jsonl with `partner` and `answered`.
+
+        Raises FlywheelError where a line or a letter cannot be read.
+        """
         answered = {one["question_id"] for one in self.letters().answers}
         file = self._folder / "questions.jsonl"
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        rows = [json.loads(line) for line in text.split("\n") if line]
-        return [{**row, "answered": row["question_id"] in answered} for row in rows]
+        lines = file.read_text(encoding="utf-8").split("\n") if file.is_file() else []
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                rows += [{**(row := json.loads(line)), "answered": row["question_id"] in answered}] if line else []
+            except (ValueError, KeyError, TypeError):
+                raise FlywheelError("a question of a partner cannot be read", where=f"{file}:{number}",
+                                    remedy="restore the file from a backup, or take the line out: what is in the returns comes again with the next import") from None  # fmt: skip
+        return rows
 
     def take(self, rows: Iterable[dict[str, Any]], partner: str) -> int:
         """Keep questions of a return; returns how many were not known before."""

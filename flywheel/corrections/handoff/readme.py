@@ -34,6 +34,8 @@ One folder a day is enough: `returns/part-001/`, `part-002/`, ... A later part m
 
 `base_sha256` is copied from the item. `trainable_indices` are the assistant steps you wrote, the corrected one first.
 `arguments` of a call are JSON as text, and must be valid against the tool's schema in `tools/<tools_sha256>.json`.
+Where `responses.json` lies here, an answer without a call is JSON as text too, wherever the first entry that applies says so: always, or
+after one of its `after_tools` was called since the user's last turn. Nothing stands around the object.
 The last part says `--complete`. If we asked for signatures: `openssl pkeyutl -sign -rawin -inkey key.pem -in manifest.json -out manifest.sig`.
 
 ## What we say later

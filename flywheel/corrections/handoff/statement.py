@@ -13,9 +13,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from flywheel.corrections.handoff.importing import Imported
+from flywheel.corrections.handoff.keys import public_pem
+from flywheel.corrections.handoff.verify import ed25519
 from flywheel.corrections.handoff.verify.batch import Batch as HandedOut
 from flywheel.corrections.handoff.verify.folder import write
-from flywheel.corrections.handoff.verify.strict import pretty
+from flywheel.corrections.handoff.verify.strict import pretty, sha256
+from flywheel.errors import FlywheelError
 
 STATEMENT_SCHEMA = "statement/1"
 
@@ -75,10 +78,40 @@ def keep(content: dict[str, Any], folder: Path, returned: Path, key: Ed25519Priv
         statement = {**content, "number": len(files) + 1, "at": datetime.now(UTC).isoformat()}
     text = pretty(statement)
     signature = key.sign(text)
-    for place, name in ((kept, f"statement-{statement['number']:03d}.json"), (returned, "statement.json")):
+    for place, name in ((kept, _name(statement["number"])), (returned, "statement.json")):
         write(place, f"{name}.sig", signature)
         write(place, name, text)
     return statement
+
+
+def kept_statements(folder: Path, key: Ed25519PrivateKey) -> list[tuple[dict[str, Any], str]]:
+    """The statements kept about a batch, in their order, each with the hash of its bytes.
+
+    Args:
+        folder: the batch's folder in the house (letters.folder_of).
+
+    Raises FlywheelError at the first that is not signed with the key, or left out between others.
+    """
+    public = ed25519.public_key(public_pem(key)) or b""
+    found: list[tuple[dict[str, Any], str]] = []
+    for number, file in enumerate(sorted((folder / "statements").glob("statement-*.json")), 1):
+        text, signature = file.read_bytes(), file.with_name(f"{file.name}.sig")
+        signed = signature.is_file() and ed25519.verify(public, text, signature.read_bytes())
+        statement = json.loads(text) if signed else {}
+        if statement.get("number") != number or file.name != _name(number):
+            raise FlywheelError("a statement was changed or taken away after it was signed", where=str(folder / "statements" / _name(number)),
+                                remedy="restore it from a backup: the partner holds it as it was")  # fmt: skip
+        found.append((statement, sha256(text)))
+    return found
+
+
+def sha256_of_statement(statement: dict[str, Any]) -> str:
+    """The hash of a kept statement's bytes."""
+    return sha256(pretty(statement))
+
+
+def _name(number: int) -> str:
+    return f"statement-{number:03d}.json"
 
 
 def text_of(statement: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ A project is a folder with `config.xml` (the labelling interface), `tasks.json` 
 prediction that fills the form) and `project.json` (title and what it is for).
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 
 from flywheel.chat.visible import visible
 from flywheel.corrections.handoff.schemas import UNFIXABLE_CODES
+from flywheel.corrections.handoff.verify.answers import response_at
 from flywheel.corrections.handoff.verify.batch import Batch, Item
 from flywheel.corrections.handoff.verify.strict import pretty
 from flywheel.corrections.label_studio.form import Field, arguments_of, described, fields_of, first_call, text_of
@@ -41,7 +43,7 @@ def write_projects(batch: Batch, out: Path) -> list[tuple[Path, int]]:
         folder = out / f"{number:02d}-{re.sub('[^A-Za-z0-9]+', '-', tool).strip('-')[:40] or 'tool'}"
         folder.mkdir(parents=True)
         title = f"{number:02d} {tool} | {cluster}"[:_TITLE]
-        (folder / "config.xml").write_text(config(items[0]), encoding="utf-8")
+        (folder / "config.xml").write_text(config(items[0], structured=bool(batch.responses)), encoding="utf-8")
         (folder / "tasks.json").write_bytes(pretty([task(item, batch) for item in items]))
         about = {
             "title": title,
@@ -67,8 +69,12 @@ def fields_of_item(item: Item) -> list[Field]:
     return fields_of(item.tools.get(suspected_tool(item)) or {})
 
 
-def config(item: Item) -> str:
-    """The labelling interface for the items of one tool and cluster."""
+def config(item: Item, *, structured: bool = False) -> str:
+    """The labelling interface for the items of one tool and cluster.
+
+    Args:
+        structured: whether some answers must be JSON of a schema; each task then shows what a reply at its step has to be.
+    """
     tool = suspected_tool(item)
     unfixable = [UNFIXABLE + code for code in UNFIXABLE_CODES]
     lines = [
@@ -81,6 +87,7 @@ def config(item: Item) -> str:
         *_choices("tool", [*item.tools, REPLY], _TOOL_KEYS),
         *(line for field in fields_of_item(item) for line in _area(field.control, described(field))),
         *_area("other_arguments", "Another tool: all its arguments as one JSON object"),
+        *(['  <Text name="reply_schema" value="$reply_schema"/>'] if structured else []),
         *_area("reply", "A reply instead of a call"),
         '  <Header value="What was wrong"/>',
         *_choices("code", [*CODES, *unfixable], _CODE_KEYS),
@@ -95,7 +102,19 @@ def task(item: Item, batch: Batch) -> dict[str, Any]:
     dialogue = [{"author": message["role"], "text": visible(_said(message))} for message in item.messages]
     data = {"item_id": item.item_id, "base_sha256": item.base_sha256, "batch_sha256": batch.sha256, "dialogue": dialogue,
             "step": visible(f"step {item.message_index}: {_said(item.messages[item.message_index])}")}  # fmt: skip
+    if batch.responses:
+        data["reply_schema"] = visible(_reply_schema(item, batch))
     return {"data": data, "predictions": [{"model_version": _MODEL, "result": list(_prefilled(item))}]}
+
+
+def _reply_schema(item: Item, batch: Batch) -> str:
+    """What a reply at the step has to be: the form has one text for it, and `verify` judges it when it comes back."""
+    step = {"role": "assistant", "content": ""}
+    response = response_at(batch.responses, [*item.messages[: item.message_index], step], item.message_index)
+    if response is None:
+        return "A reply here is words."
+    fields = "; ".join(described(field) for field in fields_of(response.schema))
+    return f"A reply here is one JSON object, {response.name}, and nothing around it. {fields}\n{json.dumps(response.schema, ensure_ascii=False)}"  # fmt: skip
 
 
 def _prefilled(item: Item) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flywheel.corrections.events import Batch, EventStore
-from flywheel.corrections.handoff.proved import handed_out
+from flywheel.corrections.handoff.proved import handed_out, handed_responses
 from flywheel.corrections.handoff.verify import ed25519
 from flywheel.corrections.handoff.verify.batch import Batch as HandedOut
 from flywheel.corrections.items import Item
@@ -30,7 +30,7 @@ class Opened(NamedTuple):
         fingerprint: of the key it is signed with.
         store, batch: their correction log, and the batch in it.
         items: what people see, by id, in order.
-        pack: what a page needs of the workflow: name, guidelines, tools. There is no simulator in it.
+        pack: what a page needs of the workflow: name, guidelines, tools, schemas of structured answers. There is no simulator in it.
         key: PEM file of the partner's own key, where returns must be signed.
     """
 
@@ -113,7 +113,7 @@ def _pack(handed: HandedOut, work: Path) -> Pack:
     offered = list(tools.values())
     # The folder is one that is never made: whatever else lies beside a batch, no code of it is run.
     return Pack(str(handed.manifest["workflow"]), work / "no-pack", WorkflowSettings(owner=str(handed.manifest["partner"])),
-                offered, sha256_of(offered), "", _guidelines(handed))  # fmt: skip
+                offered, sha256_of(offered), "", _guidelines(handed), handed_responses(handed))  # fmt: skip
 
 
 def _guidelines(handed: HandedOut) -> str:

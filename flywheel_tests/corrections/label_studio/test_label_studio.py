@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from flywheel.cli import app
 from flywheel.corrections.handoff.importing import handed_out, import_return
+from flywheel.corrections.handoff.verify.answers import Response
 from flywheel.corrections.handoff.verify.batch import Batch
+from flywheel.corrections.label_studio import projects
 from flywheel.corrections.label_studio.answers import read_exports, write_part
 from flywheel.corrections.label_studio.form import Unfit, fields_of, text_of, value_of
 from flywheel.corrections.label_studio.projects import write_projects
@@ -93,6 +95,28 @@ def test_one_project_a_tool_and_cluster_filled_with_what_the_model_did(house: Ho
     assert reply[1]["value"] == {"text": ["It is on its way."]}
     with pytest.raises(FlywheelError, match="holds something else"):
         write_projects(handed_out(house.folder), tmp_path / "projects")
+
+
+def test_a_task_says_what_a_reply_at_its_step_has_to_be(shared: House):
+    schema = {
+        "type": "object",
+        "required": ["state"],
+        "properties": {"state": {"enum": ["open", "shipped"]}, "note": {"type": "string"}},
+    }
+    plain = handed_out(shared.folder)
+    item = plain.items["item07"]
+    assert "reply_schema" not in projects.task(item, plain)["data"] and "reply_schema" not in projects.config(item)
+    always, later = (
+        plain._replace(responses=(Response("status", schema, after, ""),)) for after in ((), ("get_order",))
+    )
+    said = projects.task(item, always)["data"]["reply_schema"]
+    assert said.startswith(
+        "A reply here is one JSON object, status, and nothing around it. state: one of open, shipped; note: text, may"
+    )
+    assert json.loads(said.partition("\n")[2]) == schema
+    assert projects.task(item, later)["data"]["reply_schema"] == "A reply here is words."
+    form = ElementTree.fromstring(projects.config(item, structured=True))
+    assert [text.get("value") for text in form.iter("Text")] == ["$step", "$reply_schema"]
 
 
 def test_a_real_export_becomes_corrections_with_typed_arguments(house: House):

@@ -1,9 +1,11 @@
-"""A batch as it was handed out, read and proved: signature, hashes, items and tools."""
+"""A batch as it was handed out, read and proved: signature, hashes, items, tools and schemas of structured answers."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import BATCH_SCHEMA, ITEM_SCHEMA, ed25519
+from .answers import FILE as RESPONSES
+from .answers import Response, responses_of
 from .folder import HostileName, Unreadable, checked, lines, read
 from .letters import LetterProblem, Letters, read_letters
 from .strict import NotStrict, merkle_root, parse, sha256, sha256_of
@@ -36,7 +38,7 @@ class Item(NamedTuple):
 class Batch(NamedTuple):
     """A proved batch: its manifest and that file's hash, items in order, the JSON Schemas of returned lines, the guidelines.
 
-    `letters` are what the house said about it later.
+    `letters` are what the house said about it later; `responses` the schemas of structured answers, none where the batch has none.
     """
 
     manifest: dict[str, Any]
@@ -45,6 +47,7 @@ class Batch(NamedTuple):
     schemas: dict[str, dict[str, Any]]
     guidelines: str
     letters: Letters
+    responses: tuple[Response, ...] = ()
 
     @property
     def versions(self) -> list[str]:
@@ -72,6 +75,7 @@ def load_batch(folder: Path, fingerprint: str | None = None) -> Batch:
         toolsets = {name[6:-5]: parse(data) for name, data in files.items() if name.startswith("tools/")}
         items = [_item(parse(line), toolsets) for line in lines(files["items.jsonl"])]
         guidelines = files[manifest["guidelines"]["file"]].decode()
+        responses = responses_of(parse(files[RESPONSES])) if RESPONSES in files else ()
     except (NotStrict, KeyError, TypeError, UnicodeDecodeError) as error:
         raise BatchProblem("V15", f"the batch is damaged: {type(error).__name__}: {error}"[:300], _AGAIN) from None
     return Batch(
@@ -81,6 +85,7 @@ def load_batch(folder: Path, fingerprint: str | None = None) -> Batch:
         schemas,
         guidelines,
         _letters(folder, manifest, key),
+        responses,
     )
 
 

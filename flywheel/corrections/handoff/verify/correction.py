@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from .answers import response_at
 from .batch import Batch, Item
 from .patch import PatchError, apply_patch
 from .personal import added, masked, texts_of
@@ -49,8 +50,9 @@ def judge_correction(row: dict[str, Any], item: Item, batch: Batch) -> Iterator[
             "V14", path=f"resulting_messages/{at}", got=canonical(messages[at]), expected=canonical(item.messages[at])
         )
     yield from _written(row, item, messages)
+    yield from _answers(row, batch, messages)
     yield from _pairs(messages, index)
-    yield from _personal(row, item, messages[index:])
+    yield from _personal(row, item, messages[index:], canonical([one.schema for one in batch.responses]))
 
 
 def judge_work(row: dict[str, Any], item: Item, batch: Batch) -> Iterator[Finding]:
@@ -128,6 +130,17 @@ def _written(row: dict[str, Any], item: Item, messages: list[dict[str, Any]]) ->
             yield from _call(call["function"], item, f"resulting_messages/{place}/tool_calls/{number}/function")
 
 
+def _answers(row: dict[str, Any], batch: Batch, messages: list[dict[str, Any]]) -> Iterator[Finding]:
+    """The written answers that must be structured; a schema that only the house's engine can judge is left to it."""
+    for place in row["trainable_indices"]:
+        response = response_at(batch.responses, messages, place)
+        if response is None or response.unusable or not messages[place].get("content"):
+            continue
+        path = f"resulting_messages/{place}/content"
+        for problem in check_arguments(response.schema, messages[place]["content"]):
+            yield finding("V24", path=f"{path}/{problem.path}".rstrip("/"), got=problem.got, expected=f"{response.name}: {problem.expected}")  # fmt: skip
+
+
 def _call(function: dict[str, Any], item: Item, path: str) -> Iterator[Finding]:
     name = function["name"]
     if name in item.unusable:
@@ -172,8 +185,8 @@ def _pairs(messages: list[dict[str, Any]], index: int) -> Iterator[Finding]:
         waiting = set(ids)
 
 
-def _personal(row: dict[str, Any], item: Item, written: list[dict[str, Any]]) -> Iterator[Finding]:
-    known = [*texts_of(item.messages), canonical(item.tools)]
+def _personal(row: dict[str, Any], item: Item, written: list[dict[str, Any]], offered: str) -> Iterator[Finding]:
+    known = [*texts_of(item.messages), canonical(item.tools), offered]
     free = [row.get(name) or "" for name in ("rationale", "failure_code", "client_version")]
     for kind, value in added([*texts_of(written), *free], known):
         yield finding(

@@ -49,6 +49,8 @@ RULES = {
     "V21": Rule("the partner's own reviewer let it pass", "major", "correct it again and have it reviewed"),
     "V22": Rule("a form's text fits the argument's type", "major", "write the value as `expected` says"),
     "V23": Rule("the item was not called back", "major", "delete it; nothing of it is taken"),
+    "V24": Rule("every written answer that must be structured is JSON of its schema", "critical",
+                "answer with one JSON object as responses.json says, nothing around it"),
 }  # fmt: skip
 
 

@@ -1,0 +1,68 @@
+"""Review, adjudication, audit and the end of a batch: everybody has one role on an item, and reasons are asked for."""
+
+import re
+
+from flywheel.corrections.workbench.call import Workbench
+from flywheel_tests.corrections.workbench.browser import Visit, corrected
+
+
+def test_an_item_goes_through_all_passes_to_the_closed_batch(visitor: Visit, bench: Workbench):
+    ann, rob, joy, eve = (visitor(name) for name in ("ann", "rob", "joy", "eve"))
+    corrected(ann)
+    assert ann.take() and ann.edit("unfixable:policy_gap").status_code == 200 and ann.submit().status_code == 303
+    assert ann.take() and ann.edit("mark:2").status_code == 200 and ann.edit("refusal").status_code == 200
+    assert "I cannot help with that." in ann.page and ann.submit().headers["location"] == "/?done=annotate"
+    assert (
+        rob.take("review") and "found_cheaper" in rob.page and "ann" not in re.sub(r"<[^>]*>", " ", rob.page).split()
+    ), "names are hidden"
+    assert rob.decide("review", "dispute").status_code == 422, "a dispute needs a reason"
+    assert rob.decide("review", "dispute", "not what was asked").status_code == 303
+    assert rob.take("review") and "policy gap" in rob.page
+    assert rob.decide("review", "accept").status_code == 422
+    assert rob.decide("review", "drop").status_code == 303
+    assert rob.take("review") and rob.decide("review", "return", "another answer").status_code == 303
+    assert ann.take() and "another answer" in ann.page and ann.submit(content="I may not.").status_code == 303
+    assert rob.take("review") and "I may not." in rob.page and rob.decide("review", "accept").status_code == 303
+    assert rob.take("adjudicate") == "" and ann.take("adjudicate") == "", "nobody judges their own"
+    assert eve.http.post("/audit/next", data={"csrf": eve.csrf}).status_code == 409, "the lot is open"
+    assert joy.take("adjudicate") and "not what was asked" in joy.page
+    assert joy.decide("adjudicate", "uphold").status_code == 422
+    assert joy.decide("adjudicate", "uphold", "it is what was asked").status_code == 303
+    refused = joy.http.post("/lead/close", data={"csrf": joy.csrf})
+    assert refused.status_code == 409 and "wait for the audit" in refused.text
+    for _ in range(2):
+        assert joy.take("audit") in ("", joy.item) and eve.take("audit")
+        assert eve.decide("audit", "passed").status_code == 303
+    assert eve.take("audit") == ""
+    assert joy.http.post("/lead/close", data={"csrf": joy.csrf}).status_code == 303
+    assert bench.desk.board.closed and bench.desk.store.verify_chain()
+    assert {place.state.audit for place in bench.desk.board.with_status("accepted")} == {"passed"}
+
+
+def test_the_lead_closes_a_complete_batch_only(visitor: Visit, bench: Workbench):
+    ann, lead = visitor("ann"), visitor("lea")
+    refused = lead.http.post("/lead/close", data={"csrf": lead.csrf})
+    assert refused.status_code == 409 and "W17" in refused.text and "3 items are not decided" in refused.text
+    for _ in range(3):
+        ann.take()
+        ann.edit("unfixable:not_a_failure")
+        ann.submit()
+    rob = visitor("rob")
+    for _ in range(3):
+        rob.take("review")
+        rob.decide("review", "drop")
+    assert lead.http.post("/lead/close", data={"csrf": lead.csrf}).status_code == 303
+    assert bench.desk.refresh().closed and "closed" in lead.http.get("/lead").text
+    assert ann.take() == ""
+
+
+def test_a_person_never_gets_a_second_role_on_an_item(visitor: Visit, bench: Workbench):
+    ann = visitor("ann")
+    corrected(ann)
+    item = next(place.item_id for place in bench.desk.board.with_status("auto_checked"))
+    assert ann.take("review") == "", "their own item is not offered"
+    forged = ann.http.post(
+        f"/review/{item}/decide",
+        data={"csrf": ann.csrf, "seen": str(bench.desk.place(item).sequence), "decision": "accept"},
+    )
+    assert forged.status_code == 409 and bench.desk.refresh().places[item].state.status == "auto_checked"
