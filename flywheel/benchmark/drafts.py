@@ -244,7 +244,9 @@ def bar_drafts(lake: Lake, pack: Pack, at: datetime) -> int:
     for file in sorted((pack.folder / "benchmark" / FOLDER).glob("*.yaml")):
         try:
             case = _read(file).case()
-            if any(found.level == "error" for found in history_findings(case, pack.tools)):
+            # A draft made of a run is barred from the first, whatever its history looks like; later edits keep the marks it has.
+            started = case.origin is None or case.id in known
+            if started and any(found.level == "error" for found in history_findings(case, pack.tools)):
                 raise FlywheelError("the history is no conversation yet", where=str(file), remedy="go on editing")
         except FlywheelError:
             rows += (

@@ -10,9 +10,11 @@ from pathlib import Path
 import polars as pl
 
 from flywheel.benchmark.adversarial import Proposal, adversarial_proposals, refusal_proposals
-from flywheel.benchmark.cases import Case, case_content
-from flywheel.benchmark.drafts import EDIT, FOLDER, write_draft
+from flywheel.benchmark.cases import REQUIRED_CATEGORIES, Case, case_content
+from flywheel.benchmark.drafts import EDIT, FOLDER, read_drafts, write_draft
 from flywheel.benchmark.promote import Wanted, case_of_trace
+from flywheel.benchmark.supersede import listed_cases
+from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 from flywheel.toolcalls.structured_answers import check_answer, response_at
 from flywheel.workflows.pack import Pack
@@ -38,6 +40,16 @@ def draft_cases(lake: Lake, pack: Pack, *, corrections: int, refusals: int, adve
                 taken.add(proposal.values["id"])
                 left -= 1
     return written
+
+
+def missing_categories(pack: Pack) -> list[str]:
+    """The categories that `learn` asks for and that neither a case nor a draft has; none while a draft cannot be read: `freeze` says why."""
+    listed: set[str] = {case.category for case in listed_cases(pack.folder / "benchmark")}
+    try:
+        drafted = {str(draft.values.get("category")) for draft in read_drafts(pack.folder / "benchmark")}
+    except FlywheelError:
+        return []
+    return [category for category in REQUIRED_CATEGORIES if category not in listed | drafted]
 
 
 def correction_proposals(lake: Lake, pack: Pack) -> Iterator[Proposal]:

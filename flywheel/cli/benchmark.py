@@ -83,9 +83,9 @@ def lint(
         if not everything and count > 5:
             print(f"... {count - 5} more of {rule}; --all shows them")
     measured = discordance(Lake(settings.lake()), workflow)
-    print(f"\n{'category':<14}{'cases':>6}{'clusters':>10}{'detects':>12}")
+    print(f"\n{'category':<14}{'cases':>6}{'clusters':>10}{'detects':>14}")
     for row in power_table(cases, measured.share):
-        print(f"{row.category:<14}{row.cases:>6}{row.clusters:>10}{_points(row.detectable):>12}")
+        print(f"{row.category:<14}{row.cases:>6}{row.clusters:>10}{_points(row.detectable):>14}")
     print(
         f"detects: the smallest true difference seen with power 0.8; discordance {measured.share:.1%}, {measured.source}"
     )
@@ -109,8 +109,10 @@ def _token_counter(settings: Settings, pack: "Pack") -> Callable[[str], int] | N
 
 
 def _points(share: float | None) -> str:
-    """A share as percentage points; nothing where there is none."""
-    return "" if share is None or share != share else f"{share * 100:.1f} points"
+    """A share as percentage points; nothing where there is none. No two models differ by more than 100 points."""
+    if share is None or share != share:
+        return ""
+    return "nothing" if share > 1 else f"{share * 100:.1f} points"
 
 
 @benchmark.command()
@@ -126,10 +128,10 @@ def stats(workflow: Workflow = "support_desk") -> None:
     measured = discordance(lake, workflow)
     detectable = {row.category: row.detectable for row in power_table(active(frozen), measured.share)}
     registry = read_registry(lake, workflow)
-    print(f"{'category':<14}{'cases':>6}{'retired':>9}{'clusters':>10}{'detects':>12}")
+    print(f"{'category':<14}{'cases':>6}{'retired':>9}{'clusters':>10}{'detects':>14}")
     for (category,), rows in sorted(frozen.group_by("category")):
         counts = f"{rows.height:>6}{int(rows['retired'].sum()):>9}{rows['case_cluster'].n_unique():>10}"
-        print(f"{category!s:<14}{counts}{_points(detectable.get(str(category))):>12}")
+        print(f"{category!s:<14}{counts}{_points(detectable.get(str(category))):>14}")
     print(
         f"all that evaluate: {_points(detectable['all'])} is the smallest true difference seen with power 0.8 ({measured.source})"
     )

@@ -66,7 +66,7 @@ def draft(
 ) -> None:
     """Draft cases for a person to edit; what they are made of trains no more, from now on."""
     from flywheel.benchmark.drafts import bar_drafts
-    from flywheel.benchmark.proposals import SHARE, draft_cases
+    from flywheel.benchmark.proposals import SHARE, draft_cases, missing_categories
 
     pack, lake = _open(workflow)
     written = draft_cases(lake, pack, corrections=corrections, refusals=refusals, adversarial=adversarial)
@@ -78,6 +78,8 @@ def draft(
         f"at most {SHARE:.0%} of the accepted corrections become cases; delete a draft and run this again to let it go"
     )
     print(f"  edit them, set ready to true, then: flywheel benchmark freeze --workflow {workflow}")
+    for category in missing_categories(pack):
+        print(f"  learn also needs a {category} case: flywheel benchmark new {category} --workflow {workflow}")
 
 
 @benchmark.command()

@@ -42,6 +42,7 @@ def init(
             f"workflow {name} is there already", where=str(target), remedy="edit it, or choose another name"
         )
     settings.inbox(name).mkdir(parents=True, exist_ok=True)
+    _say_house()
     print(f"made {target}\n  1. edit workflow.yaml, tools.json, system.md, guidelines.md and benchmark/*.jsonl")
     if tools is not None:
         print(f"     tools taken to write (x-access, by their names; check them): {', '.join(writing) or 'none'}")
@@ -49,6 +50,13 @@ def init(
         f"  2. let production write its logs into {settings.inbox(name)} (or: flywheel ingest FILE --workflow {name})"
     )
     print(f"  3. flywheel run --workflow {name} --week MONDAY")
+
+
+def _say_house() -> None:
+    from flywheel.operations.launch import lay_out_instance
+
+    if made := lay_out_instance():
+        print(f"made {' and '.join(made)} here: run flywheel in this folder from now on")
 
 
 def _init_from(
@@ -71,6 +79,7 @@ def _init_from(
     looked = sample(logs, runs)
     draft = draft_pack(target, looked, tools=given, system=read_text(system) if system else None, workflow=workflow)
     files = {file.name: Path(file.path) for file in log_files(logs)[1]}
+    _say_house()
     laid = sum(size for _, size in lay_into_inbox(settings, target.name, files))
     print(f"made {target}; {len(files)} files, {laid:,} bytes laid into {settings.inbox(target.name)}")
     print("\n".join(told(settings, target.name, looked, draft)))

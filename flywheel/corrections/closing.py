@@ -59,7 +59,11 @@ def close_now(store: EventStore, pack: Pack, batch: Batch, *, by: str) -> str:
         close_lot(store, batch.name, by=by, quality=pack.settings.quality, deadline=True)
     lot = settle_lot(store, batch.name)
     if lot.waiting:
-        return f"the lot is closed; {len(lot.waiting)} of {len(lot.drawn)} drawn items wait for their audit"
+        return (
+            f"the lot is closed; {len(lot.waiting)} of {len(lot.drawn)} drawn items wait for their audit\n"
+            f"  next: an auditor, in flywheel workbench --workflow {batch.workflow}; nobody audits what they had a part in.\n"
+            f"  Then again: flywheel batch close {batch.workflow} {batch.week} --by {by}"
+        )
     if lot.status == "sent_back":
         return "the lot failed its audit: other reviewers look at it again"
     store.close_batch(batch.name, reason=f"closed by {by}", by=by)

@@ -152,7 +152,7 @@ def refuse_without_benchmark(folder: Path, tools: list[dict[str, Any]]) -> None:
         raise FlywheelError(
             f"the benchmark has no {', '.join(missing)} cases; nothing may train before it covers all four categories",
             where=str(folder / "benchmark"),
-            remedy=f"flywheel benchmark new {missing[0]} writes one to fill in; draft and import make more (docs/benchmark.md)",
+            remedy=f"flywheel benchmark new {missing[0]} --workflow {folder.name} writes one to fill in; draft and import make more (docs/benchmark.md)",
         )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import dagster as dg
 
 _CLASS = re.compile(r"^[A-Za-z_][\w.]*: ")
+_BLOCKED = "blocking asset check"
 _REMEDY = "\n  -> "
 
 
@@ -43,4 +44,15 @@ def told_by(event: dg.DagsterEvent) -> Told:
 def failed_steps(instance: dg.DagsterInstance, run_id: str) -> list[Told]:
     """Every failed step of a run, in order."""
     entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    return [told_by(entry.get_dagster_event()) for entry in entries]
+    told = [told_by(entry.get_dagster_event()) for entry in entries]
+    return [
+        one._replace(cause=_checks_said(instance, run_id) or one.cause) if _BLOCKED in one.cause else one
+        for one in told
+    ]
+
+
+def _checks_said(instance: dg.DagsterInstance, run_id: str) -> str:
+    """What the blocking checks that failed say: Dagster's own error names them only."""
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    found = [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
+    return "\n".join(f"{one.check_name}: {one.description}" for one in found if one.blocking and not one.passed)

@@ -1,6 +1,7 @@
 """Run a job, or one stage of it, for one week in this process, on the Dagster instance the UI reads."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,20 @@ from flywheel.operations.failures import failed_steps
 from flywheel.operations.screen import Screen, foreign
 from flywheel.partitions import checked_week, partition_key, week_by_workflow
 
+# What the project's own folder holds as dagster.yaml and workspace.yaml, for a folder that holds nothing yet.
+LAPTOP = Path(__file__).parent / "laptop"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def lay_out_instance() -> list[str]:
+    """Make the working folder one that Dagster keeps its runs in, where no DAGSTER_HOME is set and it is none yet; returns what was made."""
+    here = Path.cwd()
+    if os.environ.get("DAGSTER_HOME") or (here / "dagster.yaml").exists() or not os.access(here, os.W_OK):
+        return []
+    missing = [file for file in sorted(LAPTOP.iterdir()) if not (here / file.name).exists()]
+    for file in missing:
+        shutil.copyfile(file, here / file.name)
+    return [file.name for file in missing]
 
 
 def instance() -> dg.DagsterInstance:
@@ -22,7 +36,7 @@ def instance() -> dg.DagsterInstance:
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
     if not (Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml").is_file():
         raise FlywheelError("there is no dagster.yaml", where=os.environ["DAGSTER_HOME"],
-                            remedy="run the command from the project's folder, or set DAGSTER_HOME to where it lies")  # fmt: skip
+                            remedy="run it in the folder where you ran `flywheel init`, or set DAGSTER_HOME to the folder that has one")  # fmt: skip
     return dg.DagsterInstance.get()
 
 
@@ -101,7 +115,8 @@ def _line(name: str, metadata: Any) -> str:
     note = "unchanged, no work" if values.get("unchanged") else values.get("verdict") or values.get("note") or ""
     counted = f"{rows:>6} rows" if rows is not None else " " * 11
     seconds = f"{values['seconds']:>7.1f} s" if "seconds" in values else " " * 9
-    return f"  {name:<22}{counted} {seconds}  {foreign(str(note)[:100])}"
+    said = foreign(str(note))
+    return f"  {name:<22}{counted} {seconds}  {said if len(said) <= 100 else said[:99] + '…'}"
 
 
 def _failed(on: dg.DagsterInstance, run_id: str, job: str, screen: Screen | None) -> FlywheelError:

@@ -134,5 +134,5 @@ def _next(workflow: str, week: str, written: set[str], ready: bool, failed: dict
     if ready:
         return f"flywheel run --workflow {workflow} --week {week} --stage learn"
     if "correction_batch" in written:
-        return "the experts: the correction batch is open"
+        return f"the experts: the correction batch is open; they correct in: flywheel workbench --workflow {workflow}"
     return f"flywheel run --workflow {workflow} --week {week} --stage collect"

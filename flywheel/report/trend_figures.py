@@ -175,6 +175,9 @@ def cost_figure(trends: Trends) -> str:
     dress(left, trends.weeks, no_marks, unit="expert hours", ticks=6)
     dress(right, trends.weeks, no_marks, unit="machine minutes", ticks=6)
     right.set_ylim(0, 1.3 * max(*bottom, 0.1))
+    if not any(cost["expert_hours"].fill_null(0.0)):  # else the axis of an empty plot runs below zero
+        left.set_ylim(0, 1)
+        left.text(0.5, 0.5, "not measured yet", transform=left.transAxes, ha="center", fontsize=9, color=INK)
     right.legend(
         frameon=False, fontsize=9, labelcolor=INK, ncols=3, loc="upper left", columnspacing=1, handlelength=1.2
     )
@@ -186,7 +189,7 @@ def cost_figure(trends: Trends) -> str:
     ]  # fmt: skip
     hours, minutes = cost["expert_hours"].drop_nulls(), sum(cost[name].sum() for name in _MACHINE) / 60
     known = f"{hours.sum():,.1f} expert hours, known of {hours.len()} weeks" if hours.len() else "expert hours unknown"
-    title = f"Cost per week (n = {cost.height}; {known}; {minutes:,.0f} machine minutes of each stage's last real run)"
+    title = f"Cost per week (n = {cost.height}; {known}; {minutes:,.1f} machine minutes of each stage's last real run)"
     words = "; ".join(f"{row[0]}: {row[1]} expert hours" for row in rows)
     return figure(title, as_svg(picture), words, header, rows, len(header) - 1)
 

@@ -37,7 +37,7 @@ def plain_verdict(
     entries = log.filter(pl.col("week") <= week).sort("week", "decided_at")
     since = _capital(f"{_name(serves)} serves{_since(entries, serves)}.")
     if decision is None:
-        waits = "No decision yet: learn did not run, because the correction batch is not complete or was not closed."
+        waits = "Learn did not run: the correction batch is not complete, or was not closed."
         return PlainVerdict(waits, since, [], [], [])
     acts = [_act(row) for row in entries.filter(week=week).iter_rows(named=True) if _kind(row) != "decision"]
     return PlainVerdict(_capital(_headline(decision, serves)), since, acts, json.loads(decision["reasons"]), asks)

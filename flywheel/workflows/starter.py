@@ -19,7 +19,7 @@ owner: team:{name}
 description: ""
 qa_mode: three
 release: approval
-max_model_len: 4096
+max_model_len: {model_len}
 # What is taken out of traces before they are stored; fields are declared in tools.json with "x-pii".
 privacy:
   redact: [secret, email, iban, card, national_id, phone]
@@ -88,9 +88,9 @@ def refuse_existing(folder: Path) -> None:
 
 
 def write_pack(
-    folder: Path, *, tools: list[dict[str, Any]], system: str, guesses: Sequence[Guess] = (), more: str = ""
-) -> None:
-    """Write a pack's files; `more` is YAML that follows the settings every pack starts with."""
+    folder: Path, *, tools: list[dict[str, Any]], system: str, guesses: Sequence[Guess] = (), more: str = "", model_len: int = 4096,
+) -> None:  # fmt: skip
+    """Write a pack's files; `more` is YAML that follows the settings every pack starts with, `model_len` tokens of prompt and answer."""
     (folder / "benchmark").mkdir(parents=True, exist_ok=True)
     (folder / "tools.json").write_text(json.dumps(tools, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "system.md").write_text(system, encoding="utf-8")
@@ -98,7 +98,7 @@ def write_pack(
     if guesses:
         write_guesses(folder, list(guesses))
     # Last: a pack without this file is no pack yet.
-    settings = _WORKFLOW.format(name=folder.name.replace("_", "-")) + more
+    settings = _WORKFLOW.format(name=folder.name.replace("_", "-"), model_len=model_len) + more
     (folder / "workflow.yaml").write_text(settings, encoding="utf-8")
 
 

@@ -160,6 +160,18 @@ def test_drafting_takes_a_fifth_of_the_corrections_and_bars_them_before_they_are
     assert "same run" not in {leak.row_id for leak in find_leaks(read_registry(lake, "mine"), rows)}, "let go"
 
 
+def test_a_draft_of_a_run_bars_it_whatever_its_history_looks_like(mine: Pack, lake: Lake):
+    """A run may be no flawless conversation, such as one that was cut in the middle: it is drafted, so it trains no more."""
+    corrected(lake, runs=10)
+    lake.replace_partition("benchmark", frozen_and_retired(lake.empty("benchmark"), []), workflow="mine")
+    file, _ = draft_cases(lake, mine, corrections=5, refusals=0, adversarial=0)
+    said = file.read_text()
+    file.write_text(said.replace('"role": "user"', '"role": "customer"'))
+    assert bar_drafts(lake, mine, NOW) == 2
+    held = [LeakCandidate("same run", "k0", "x")]
+    assert [leak.row_id for leak in find_leaks(read_registry(lake, "mine"), held)] == ["same run"]
+
+
 def test_a_correction_in_words_asks_which_of_them_must_be_said(mine: Pack, lake: Lake):
     corrected(lake, runs=1)
     one = lake.read_partition("corrected_traces", workflow="mine", week=WEEK).drop("week", "workflow")
@@ -226,6 +238,13 @@ def test_drafted_refusals_and_adversarial_cases_are_sound_once_edited(mine: Pack
 def test_the_commands_write_drafts_and_say_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: Pack):
     monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path))
     run = CliRunner()
+    first = run.invoke(
+        app, ["benchmark", "draft", "--refusals", "1", "--adversarial", "0", "--workflow", "mine"]
+    ).stdout
+    assert "needs a recovery case: flywheel benchmark new recovery --workflow mine" in first
+    for file in (mine.folder / "benchmark" / "drafts").glob("ask-*.yaml"):
+        assert "needs a refusal case" not in first
+        file.unlink()
     for category in REQUIRED_CATEGORIES:
         assert run.invoke(app, ["benchmark", "new", category, "--workflow", "mine"]).exit_code == 0
     made = sorted(draft.file.stem for draft in read_drafts(mine.folder / "benchmark"))
@@ -234,7 +253,7 @@ def test_the_commands_write_drafts_and_say_what_comes_next(tmp_path: Path, monke
     assert said.exit_code == 0 and "12 drafts written" in said.stdout and "benchmark freeze" in said.stdout
     assert run.invoke(app, ["benchmark", "supersede", "call-get-order-00", "--workflow", "mine"]).exit_code == 0
     linted = run.invoke(app, ["benchmark", "lint", "--workflow", "mine"])
-    assert linted.exit_code == 0 and "0 errors" in linted.stdout and "points" in linted.stdout
+    assert linted.exit_code == 0 and "0 errors" in linted.stdout and "detects" in linted.stdout
     (mine.folder / "benchmark" / "wrong.jsonl").write_text("{")
     assert run.invoke(app, ["benchmark", "lint", "--workflow", "mine"]).exit_code == 1
     for wrong in (

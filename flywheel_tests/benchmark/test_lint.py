@@ -95,6 +95,12 @@ def test_what_cannot_be_right_is_found(pack: Pack, rule: str, expectation: dict)
     assert rule in rules(pack, case(expectation))
 
 
+def test_a_tool_may_answer_with_an_empty_text(pack: Pack):
+    """As scratchpads and acknowledgements do: such a run can become a case."""
+    messages = [user("x"), *called("get_order", {}, "")]
+    assert not [one for one in lint_cases([case(reply(["x"]), messages)], pack) if one.rule == "history"]
+
+
 @pytest.mark.parametrize(
     ("messages", "said"),
     [

@@ -9,6 +9,7 @@ import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from flywheel.defs.retries import is_damage, may_pass, says_why
+from flywheel.defs.stage import passed
 from flywheel.errors import FlywheelError, Interrupted, MissingPartition
 from flywheel.operations.failures import failed_steps
 
@@ -79,3 +80,18 @@ def test_every_stage_says_why_and_the_heavy_ones_are_tried_again():
         assert (policy is not None) == heavy
         assert not policy or policy.backoff == dg.Backoff.EXPONENTIAL
         assert hasattr(made.op.compute_fn.decorated_fn, "__wrapped__"), f"{name} is not wrapped by says_why"
+
+
+def test_a_blocking_check_that_failed_says_its_own_sentence():
+    @dg.asset
+    def rows() -> None:
+        """Rows."""
+
+    @dg.asset_check(asset=rows, blocking=True)
+    def nothing_is_lost() -> dg.AssetCheckResult:
+        return passed(False, "3 of 10 rows are lost; raise the limit")
+
+    instance = dg.DagsterInstance.ephemeral()
+    done = dg.materialize([rows, nothing_is_lost], instance=instance, raise_on_error=False)
+    (told,) = failed_steps(instance, done.run_id)
+    assert told.cause == "nothing_is_lost: 3 of 10 rows are lost; raise the limit"

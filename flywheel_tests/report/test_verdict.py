@@ -51,7 +51,7 @@ def test_since_when_it_serves_survives_decisions_that_moved_nothing():
     entries = log({"served_adapter_id": "new"}, {"week": LATER, "served_adapter_id": "new"})
     assert plain_verdict(None, entries, LATER, "new", []).serves == "Adapter new serves since 12 January 2026, by the decision of week 2026-01-05."  # fmt: skip
     assert plain_verdict(None, log(), WEEK, "base", []).serves == "The base model serves, as it has from the beginning."
-    assert plain_verdict(None, entries, LATER, "new", []).headline.startswith("No decision yet: learn did not run")
+    assert plain_verdict(None, entries, LATER, "new", []).headline.startswith("Learn did not run: the correction batch")
 
 
 def test_what_people_did_afterwards_is_told_with_their_reason():

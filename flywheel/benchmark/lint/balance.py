@@ -34,14 +34,14 @@ class Power(NamedTuple):
     detectable: float
 
 
-def balance_findings(cases: Sequence[Case]) -> Findings:
-    """Missing categories, too few adversarial cases, too few whole episodes."""
+def balance_findings(cases: Sequence[Case], workflow: str = "NAME") -> Findings:
+    """Missing categories, too few adversarial cases, too few whole episodes; `workflow` stands in the commands that mend it."""
     for category in coverage(cases):
         yield Finding("warning", "no_cases", "", f"no {category} case; learn is refused without one",
-                      f"flywheel benchmark new {category}")  # fmt: skip
+                      f"flywheel benchmark new {category} --workflow {workflow}")  # fmt: skip
     shares = (
         ("few_adversarial", sum(ADVERSARIAL in case.tags for case in cases), ADVERSARIAL_SHARE, "adversarial cases",
-         "flywheel benchmark draft drafts some; tag a case adversarial where it truly is"),
+         f"flywheel benchmark draft --workflow {workflow} drafts some; tag a case adversarial where it truly is"),
         ("few_episodes", sum(case.expectation.kind == "episode" for case in cases), EPISODE_SHARE, "whole episodes",
          "write episodes: single steps do not show whether a conversation ends well"),
     )  # fmt: skip

@@ -46,7 +46,8 @@ def _shape(message: dict[str, Any]) -> str | None:
         return f"has the role {role!r}; use {', '.join(_ROLES)}"
     if not isinstance(message.get("content"), str | None):
         return "has a content that is no text"
-    if role in ("user", "tool") and not message.get("content"):
+    # A tool may well answer with an empty text; that it answered is said by its content being there.
+    if (role == "user" and not message.get("content")) or (role == "tool" and message.get("content") is None):
         return "says nothing"
     if calls is None:
         return None

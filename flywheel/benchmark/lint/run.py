@@ -39,7 +39,7 @@ def lint_cases(cases: Sequence[Case], pack: Pack, count: CountTokens | None = No
             sound.append(case)
             own += [*call_findings(case, pack.tools), *answer_findings(case, pack), *reach_findings(case, pack, count)]
         found += own
-    found += [*overlap_findings(sound), *balance_findings(cases)]
+    found += [*overlap_findings(sound), *balance_findings(cases, pack.name)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 

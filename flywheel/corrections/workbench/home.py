@@ -40,6 +40,9 @@ NOTHING_LEFT = {
     "adjudicate": msg("Nothing is left to adjudicate for you."),
     "audit": msg("Nothing is left to audit for you."),
 }
+SOMEBODY_ELSE = msg(
+    "What still waits for the audit needs somebody who had no part in it: a name that has not worked on it yet."
+)
 
 
 class Doorway(NamedTuple):
@@ -94,13 +97,13 @@ def home(call: Call) -> Response:
         "annotator": Doorway("1", "/annotate/next", "Annotate", "mark the first wrong step and correct it", count("queued") + held["annotator"]),
         "reviewer": Doorway("2", "/review/next", "Review", "look at what a colleague corrected", count("auto_checked") + held["reviewer"]),
         "adjudicator": Doorway("3", "/adjudicate/next", "Adjudicate", "decide what two disagree about", count("disputed") + held["adjudicator"]),
-        "auditor": Doorway("4", "/audit/next", "Audit", "look again at a sample of what was accepted" if lot.closed else "opens when every item is decided", len(lot.waiting)),
+        "auditor": Doorway("4", "/audit/next", "Audit", "look again at a sample of what was accepted" if lot.closed else "opens when every item is decided, or when the batch is closed early", len(lot.for_auditor(call.name))),
         "grader": Doorway("5", "/grade", "Grade", "judge evaluation outputs without knowing whose they are", 0, False),
         "lead": Doorway("6", "/lead", "Lead", "throughput, ageing, agreement, closing", 0, False),
     }  # fmt: skip
     roles = call.person.roles if call.person else ()
     done = call.request.query_params.get("done", "")
-    told = NOTHING_LEFT.get(done, "")
+    told = SOMEBODY_ELSE if done == "audit" and lot.waiting else NOTHING_LEFT.get(done, "")
     mine = Doorway("7", "/receipts", "Receipts", "what became of your corrections", 0, False)
     shown = [*(way for role, way in ways.items() if role in roles), mine, *_demonstrate(call)]
     return call.page("home.html", ways=shown, told=told, batch=call.desk.batch)

@@ -201,7 +201,7 @@ def _next(call: Call, pass_: Pass) -> str | None:
     lot = lot_of(call.desk.store, call.desk.refresh())
     if not lot.closed:
         raise Refusal("W17")
-    return next((place.item_id for place in lot.waiting if place.roles.get(call.name, "auditor") == "auditor"), None)
+    return next((place.item_id for place in lot.for_auditor(call.name)), None)
 
 
 def _theirs(call: Call, pass_: Pass, item_id: str) -> Any:

@@ -31,6 +31,10 @@ class Lot(NamedTuple):
         """Whether the sample is drawn; before, nobody may audit."""
         return self.status not in ("open", "sent_back")
 
+    def for_auditor(self, name: str) -> list[Place]:
+        """The waiting items that somebody may look at: those they had no other part in."""
+        return [place for place in self.waiting if place.roles.get(name, "auditor") == "auditor"]
+
     def curve(self) -> dict[str, float]:
         """Share of bad items -> probability that the audit lets the lot pass."""
         return self.plan.get("chance_of_acceptance_by_share_of_bad_items", {})

@@ -56,9 +56,7 @@ class Offered:
         content = message.get("content")
         if not isinstance(content, str):
             return
-        parsed = (
-            parse_arguments(content[:200_000]).value if message.get("role") == "tool" and content[:1] == "{" else None
-        )
+        parsed = _records(content[:200_000]) if message.get("role") == "tool" else None
         if parsed is not None:
             self._walk("", parsed, 0)
         else:
@@ -78,9 +76,16 @@ class Offered:
             self._by_key.setdefault(key.lower(), []).append(value)
 
 
+def _records(content: str) -> Any:
+    """The object, or the list, that a tool answered with; None where it answered with words."""
+    if content[:1] == "[":
+        return parse_arguments(f'{{"list": {content}}}').value
+    return parse_arguments(content).value if content[:1] == "{" else None
+
+
 def _telling(found: re.Match[str]) -> str:
     """What was quoted, or a word with a digit or an @ in it; else nothing."""
-    word = found[1] or found[2].strip(".-'")
+    word = found[1] or found[2].strip(".-'*`~|")  # Markdown's marks are none of the value
     return word if found[1] or (len(word) <= _LONGEST and ("@" in word[1:-1] or any(c.isdigit() for c in word))) else ""
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from flywheel.errors import FlywheelError
 from flywheel.operations.pack_draft.access import draft_access
 from flywheel.operations.pack_draft.evidence import Evidence
+from flywheel.operations.pack_draft.lengths import draft_lengths
 from flywheel.operations.pack_draft.personal import draft_personal
 from flywheel.operations.pack_draft.policies import draft_policies
 from flywheel.operations.pack_draft.prompt import families, varying
@@ -59,9 +60,13 @@ def draft_pack(
     failures, counted = draft_results(evidence)
     habits = draft_policies(evidence, access)
     guesses = [*shapes, *guessed_access, *personal, *guessed_prompt, *routing.guesses, *habits, *failures]
-    write_pack(folder, tools=made, system=text, guesses=guesses, more=routing.yaml)
+    lengths = draft_lengths(runs, made, text)
+    more = routing.yaml + (f"training:\n  max_prompt_tokens: {lengths.prompt}\n" if lengths.remark else "")
+    write_pack(folder, tools=made, system=text, guesses=guesses, more=more, model_len=lengths.model)
     load_pack(folder)  # says at once what is wrong with a schema that was logged
-    return Draft(made, guesses, [*routing.remarks, *drafted.remarks, *remarks, *counted], runs)
+    return Draft(
+        made, guesses, [*routing.remarks, *drafted.remarks, *remarks, *counted, *filter(None, [lengths.remark])], runs
+    )
 
 
 def _prompt(all_runs: list[Trace]) -> tuple[str, list[Guess], list[str]]:

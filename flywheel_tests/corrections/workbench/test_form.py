@@ -187,6 +187,18 @@ def test_values_seen_earlier_are_offered_the_same_name_first():
     assert offered(("x",), shape_of({"enum": ["a"]}, {})) == ()
 
 
+def test_records_in_a_list_are_offered_by_name_and_marks_of_markdown_are_none_of_a_value():
+    run = [
+        {"role": "tool", "tool_call_id": "c", "content": '[[{"flight": "HAT1", "leaves": "07:00:00"}, {"flight": "HAT2"}]]'},
+        {"role": "assistant", "content": "Take **HAT3** or `HAT4`, for order #W5."},
+        {"role": "tool", "tool_call_id": "d", "content": "[no JSON 6"},
+    ]  # fmt: skip
+    string = shape_of({"type": "string"}, {})
+    offered = Offered(run)(("flight",), string)
+    assert offered[:2] == ("HAT1", "HAT2")
+    assert {"HAT3", "HAT4", "#W5", "6"} <= set(offered) and "07" not in offered
+
+
 def test_a_form_that_cannot_be_drawn_is_still_validated():
     tool = {
         "type": "function",

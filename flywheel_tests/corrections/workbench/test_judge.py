@@ -30,6 +30,8 @@ def test_an_item_goes_through_all_passes_to_the_closed_batch(visitor: Visit, ben
     assert joy.decide("adjudicate", "uphold", "it is what was asked").status_code == 303
     refused = joy.http.post("/lead/close", data={"csrf": joy.csrf})
     assert refused.status_code == 409 and "wait for the audit" in refused.text
+    waits = re.compile(r"Audit</span>.*?count\">(\d+)<")
+    assert [waits.search(who.http.get("/").text)[1] for who in (joy, eve)] == ["1", "2"], "not what she had a part in"
     for _ in range(2):
         assert joy.take("audit") in ("", joy.item) and eve.take("audit")
         assert eve.decide("audit", "passed").status_code == 303
@@ -43,6 +45,7 @@ def test_the_lead_closes_a_complete_batch_only(visitor: Visit, bench: Workbench)
     ann, lead = visitor("ann"), visitor("lea")
     refused = lead.http.post("/lead/close", data={"csrf": lead.csrf})
     assert refused.status_code == 409 and "W17" in refused.text and "3 items are not decided" in refused.text
+    assert "flywheel batch close support_desk 2026-01-05 --by lea" in lead.http.get("/lead").text, "earlier, by command"
     for _ in range(3):
         ann.take()
         ann.edit("unfixable:not_a_failure")

@@ -43,6 +43,18 @@ def test_the_pack_loads_and_lists_its_guesses(folder: Path):
     assert unconfirmed_reads(folder) == {"get_order"}
 
 
+def test_long_runs_are_kept_whole_and_short_ones_change_no_default(folder: Path, tmp_path: Path):
+    assert (load_pack(folder).settings.training.max_prompt_tokens, load_pack(folder).settings.max_model_len) == (
+        2048,
+        4096,
+    )
+    runs = [run(n, [("get_order", {"order_id": "R1"}, "x" * (60_000 if n == 0 else 20_000))]) for n in range(40)]
+    draft = draft_pack(tmp_path / "long", sampled(tmp_path, runs))
+    settings = load_pack(tmp_path / "long").settings
+    assert settings.training.max_prompt_tokens == 8192 and settings.max_model_len == 9216, "the one loop aside"
+    assert any("prompts are long" in remark and "context_policy" in remark for remark in draft.remarks)
+
+
 def test_a_proposal_is_written_when_it_is_confirmed_and_not_before(folder: Path):
     reason = ("cancel_order", "function", "parameters", "properties", "reason")
     before = json.loads((folder / "tools.json").read_text())

@@ -43,7 +43,7 @@
   const steps = () => all('[data-step]');
   const select = (index, scroll = true) => {
     const input = one('[data-selected]');
-    if (!input) return;
+    if (!input) { if (scroll) one(`.run [data-index="${index}"]`)?.scrollIntoView({ block: 'center' }); return; }
     input.value = index;
     for (const step of steps()) {
       const here = step.dataset.step === String(index);
