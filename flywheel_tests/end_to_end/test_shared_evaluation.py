@@ -46,8 +46,10 @@ def build(home: Path) -> None:
         shutil.copytree(door_simulation.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
         file = folder / "workflow.yaml"
         text = file.read_text().replace("max_model_len: 512", f"max_model_len: {longest}")
-        # A random model calls nothing, so there is no rate of valid calls that could be judged.
-        text = text.replace("concurrency: 16", "concurrency: 1").replace(", floors: {schema_valid_rate: 0.5}", "")
+        # A random model calls nothing: there is no rate of valid calls on which a floor could be set.
+        text = text.replace("concurrency: 16", "concurrency: 1").replace(
+            "floors: {schema_valid_rate: 0.5}", "floors: {}"
+        )
         file.write_text(text.replace("max_tokens: 40", "max_tokens: 16"))
     (settings.workflows() / "window" / "system.md").write_text("You open and close windows.\n")
     (home / "dagster").mkdir()
