@@ -54,7 +54,7 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     """Every score and raw output of candidate, incumbent and the incumbent's A/A run, on the frozen benchmark.
 
     Grain: one case x arm x epoch; no rows in a banked week. The incumbent is what promotion had serving before this week; after a change
-    of base model or family it answers from a server of its own. Where only the scorers changed, the stored outputs are scored again and
+    of base model or family it answers from a server of its own, and an endpoint that serves until a first release is asked where it is. Where only the scorers changed, the stored outputs are scored again and
     nothing is generated. The metrics are in `eval_metrics`. No rows either where this machine has no trainer or no server: the week then
     waits undecided.
     """
@@ -63,7 +63,8 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     trained = stage.read("checkpoint")
     cases = active(stage.read("benchmark", by_workflow=True))
     base, renderer = house.base_model(pack), house.renderer(pack)
-    incumbent = serving(stage.lake.read_weeks("promotion_log", workflow=stage.workflow), before_week=stage.weekly)
+    log = stage.lake.read_weeks("promotion_log", workflow=stage.workflow)
+    incumbent = serving(log, before_week=stage.weekly, first=pack.first_incumbent)
     candidate = trained["adapter_id"][0] if trained.height else None
     version = benchmark_version(cases, pack.contract_sha256)
     servers = servers_of(stage.lake, settings, pack, base, {incumbent, candidate or BASE}, trusted={candidate or BASE})
@@ -95,9 +96,9 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
         return stage.write([], decides._asdict(), metadata={"note": note}, also={"eval_metrics": []})
     outputs = pack.settings.evaluation.epochs * sum(map(len, cases_of(benchmark, arms).values()))
     refuse_overspending(stage.lake, context.instance, pack, stage.weekly, "eval_results", outputs)
-    log = settings.scratch(stage.workflow, stage.weekly, "eval_results") / "vllm.log"
+    file = settings.scratch(stage.workflow, stage.weekly, "eval_results") / "vllm.log"
     sessions = evaluate_all(
-        settings, servers, arms, benchmark, log=log, elsewhere=told_elsewhere(settings, stage.workflow)
+        settings, servers, arms, benchmark, log=file, elsewhere=told_elsewhere(settings, stage.workflow)
     )
     missing = [not_run(arm, benchmark._replace(cases=cases_of(benchmark, [arm])[arm.name]), servers.gone[arm.adapter_id])
                for arm in arms if arm.adapter_id in servers.gone]  # fmt: skip
@@ -105,7 +106,7 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     result = _write(
         stage, decides, [row for part in (*made, *missing) for row in part], pack, _facts(servers, sessions)
     )
-    for one in logs_of(servers, arms, log):
+    for one in logs_of(servers, arms, file):
         forget_arms(one)
     return result
 
@@ -113,6 +114,7 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
 def _facts(servers: Servers, sessions: Sequence[tuple[TrainedOn, Session]]) -> dict[str, Any]:
     """What was proved of the servers before the first case, and who could not be asked."""
     findings = [finding for _, session in sessions for finding in session.canary]
+    unproven = dict.fromkeys(proof for _, session in sessions for proof in session.not_proven)
     return {
         "servers": told(sessions),
         "prompts_compared_with_training": sum(session.prompts_compared for _, session in sessions),
@@ -120,8 +122,7 @@ def _facts(servers: Servers, sessions: Sequence[tuple[TrainedOn, Session]]) -> d
         "canary_says": "; ".join(finding.sentence() for finding in findings),
         "server_start_seconds": sum(session.server_start_seconds for _, session in sessions),
         "not_evaluated": "; ".join(servers.gone.values()) or "none",
-        "not_proven": "; ".join(proof for _, session in sessions for proof in session.not_proven)
-        or "nothing: it was started here",
+        "not_proven": "; ".join(unproven) or "nothing: it was started here",
     }
 
 

@@ -29,13 +29,17 @@ RESTARTS = 2
 
 
 class Session(NamedTuple):
-    """Rows of all arms (EVAL_RESULTS without partition columns) and what the checks before them found, or could not look for."""
+    """Rows of all arms (EVAL_RESULTS without partition columns) and what the checks before them found, or could not look for.
+
+    `asked` names the endpoint that answered, where it was no server of adapters.
+    """
 
     rows: list[dict[str, Any]]
     prompts_compared: int
     canary: list[canary.Finding]
     server_start_seconds: float
     not_proven: Sequence[str] = ()
+    asked: str | None = None
 
 
 def arms_of(candidate: str, incumbent: str) -> list[Arm]:
