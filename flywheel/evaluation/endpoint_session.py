@@ -26,7 +26,12 @@ from flywheel.toolcalls.arguments import canonical_json
 from flywheel.workflows.serving_settings import EndpointSettings
 
 PATIENCE = 20  # requests in a row that failed
-_CLOSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+# What a person can mend, and no case would be answered before.
+_REMEDIES = {
+    httpx.codes.UNAUTHORIZED: "set FLYWHEEL_FRONTIER_KEY to its key",
+    httpx.codes.FORBIDDEN: "set FLYWHEEL_FRONTIER_KEY to a key that may ask this model",
+    httpx.codes.NOT_FOUND: "write its url (as in https://api.example.com/v1) and its model as the endpoint has them",
+}
 _ITS_OWN = "how it renders prompts and with which weights, precision and sampling it answers: that is its own affair"
 
 
@@ -54,7 +59,7 @@ def evaluate_endpoint(benchmark: Benchmark, arms: Sequence[Arm], endpoint: Endpo
     Args:
         folder: arms that ran to their end are kept below it over a killed run, which would cost a second time.
 
-    Raises FlywheelError when the pack does not list the host, or the endpoint does not let us in.
+    Raises FlywheelError when the pack does not list the host, or the endpoint wants another key, or does not know the model.
     """
     listed = benchmark.pack.settings.egress
     to = destination(endpoint.settings.url, listed, PURPOSE, where=endpoint.where)
@@ -118,7 +123,7 @@ def _unproven(client: EndpointClient) -> list[str]:
 class _Patient:
     """Asks an endpoint until `PATIENCE` requests in a row have failed; after that nothing more is sent in this arm.
 
-    Raises FlywheelError when the endpoint wants another key: no case would be answered, and a person can mend it.
+    Raises FlywheelError when the endpoint wants another key, or knows neither address nor model.
     """
 
     def __init__(self, client: EndpointClient, endpoint: Endpoint) -> None:
@@ -141,9 +146,9 @@ class _Patient:
             raise  # that is about the case
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
-            if status in _CLOSED:
+            if status in _REMEDIES:
                 said = f"{self._endpoint.settings.host} said {status}: {error.response.text[:200]}"
-                raise FlywheelError(said, where=self._endpoint.where, remedy="set FLYWHEEL_FRONTIER_KEY to its key") from None  # fmt: skip
+                raise FlywheelError(said, where=self._endpoint.where, remedy=_REMEDIES[httpx.codes(status)]) from None
             # What is wrong with a request is that request's: a history that is too long for it.
             self._failed_with(f"HTTP {status}", counts=status != httpx.codes.BAD_REQUEST)
             raise

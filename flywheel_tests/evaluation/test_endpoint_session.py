@@ -107,6 +107,10 @@ def test_another_model_than_the_one_asked_for_is_no_answer(
     assert errors == {None} if fits else f"asked for large-1, and {named_as} answered" in str(errors)
 
 
-def test_a_missing_key_is_a_persons_to_set_and_stops_the_stage(asked: Any):
-    with pytest.raises(FlywheelError, match=r"said 401: no key[\s\S]*FLYWHEEL_FRONTIER_KEY"):
-        asked(lambda body: (401, "text/plain", "no key"), cases=1)
+@pytest.mark.parametrize(
+    ("status", "said", "remedy"),
+    [(401, "no key", "FLYWHEEL_FRONTIER_KEY"), (404, "no such model", "its url .* and its model")],
+)
+def test_what_a_person_can_mend_stops_the_stage(asked: Any, status: int, said: str, remedy: str):
+    with pytest.raises(FlywheelError, match=rf"said {status}: {said}[\s\S]*{remedy}"):
+        asked(lambda body: (status, "text/plain", said), cases=1)
