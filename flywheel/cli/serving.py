@@ -61,10 +61,10 @@ def _bundle_of_one(workflow: str, out: Path, *, merged: bool, adapter: str | Non
     from flywheel.operations.releasing import releases
     from flywheel.promotion.bundle import Contents, make_bundle
     from flywheel.promotion.model_card import model_card
-    from flywheel.promotion.pointer import BASE, serving
+    from flywheel.promotion.pointer import BASE
 
     acts = releases(Settings(), workflow)
-    chosen = adapter or serving(acts.log())
+    chosen = adapter or acts.serves(acts.log())
     pack, base = acts.trained_on(chosen)
     if merged and chosen == BASE:
         raise FlywheelError(
@@ -81,13 +81,12 @@ def _bundle_of_one(workflow: str, out: Path, *, merged: bool, adapter: str | Non
 def _bundle_of_several(workflows: list[str], out: Path) -> "tuple[str, Bundle]":
     from flywheel.operations.releasing import releases
     from flywheel.promotion.model_card import model_card
-    from flywheel.promotion.pointer import serving
     from flywheel.promotion.shared_bundle import Member, make_shared_bundle
 
     members = []
     for name in workflows:
         acts = releases(Settings(), name)
-        chosen = serving(acts.log())
+        chosen = acts.serves(acts.log())
         pack, base = acts.trained_on(chosen)
         members.append(Member(pack, base, chosen, model_card(acts.lake, pack, base, chosen, with_log=False)))
     made = make_shared_bundle(Settings(), members, out)

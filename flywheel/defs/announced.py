@@ -25,7 +25,7 @@ def announced(stage: Stage, house: House, pack: Pack) -> dict[str, Any]:
     log = lake.read_weeks("promotion_log", workflow=workflow)
     facts: dict[str, Any] = {
         "verdict": row["verdict"], "incumbent_adapter_id": row["incumbent_adapter_id"],
-        "served_adapter_id": serving(log, until_week=week),
+        "served_adapter_id": serving(log, until_week=week, first=pack.first_incumbent),
     }  # fmt: skip
     if waits(log, week, row):
         facts["waits_for"] = f"flywheel promote --workflow {workflow} --week {week} --by NAME"

@@ -57,16 +57,18 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     """Every score and raw output of candidate, incumbent and the incumbent's A/A run, on the frozen benchmark.
 
     Grain: one case x arm x epoch; no rows in a banked week. The incumbent is what promotion had serving before this week; after a change
-    of base model or family it answers from a server of its own. Where only the scorers changed, the stored outputs are scored again and
-    nothing is generated; results that the server broke (too many errors, another server meanwhile) are generated anew when it runs again.
-    The metrics are in `eval_metrics`. No rows either where this machine has no trainer or no server: the week then waits undecided.
+    of base model or family it answers from a server of its own, and an endpoint that serves until a first release is asked where it is.
+    Where only the scorers changed, the stored outputs are scored again and nothing is generated; results that the server broke (too many
+    errors, another server meanwhile) are generated anew when it runs again. The metrics are in `eval_metrics`. No rows either where this
+    machine has no trainer or no server: the week then waits undecided.
     """
     stage = Stage.begin(context, house, "eval_results", "2")
     pack, settings = house.pack(stage.workflow), house.settings()
     trained = stage.read("checkpoint")
     cases = active(stage.read("benchmark", by_workflow=True))
     base, renderer = house.base_model(pack), house.renderer(pack)
-    incumbent = serving(stage.lake.read_weeks("promotion_log", workflow=stage.workflow), before_week=stage.weekly)
+    log = stage.lake.read_weeks("promotion_log", workflow=stage.workflow)
+    incumbent = serving(log, before_week=stage.weekly, first=pack.first_incumbent)
     candidate = trained["adapter_id"][0] if trained.height else None
     version = benchmark_version(cases, pack.contract_sha256)
     servers = servers_of(stage.lake, settings, pack, base, {incumbent, candidate or BASE}, trusted={candidate or BASE})
@@ -129,6 +131,7 @@ def _broken(stage: Stage, pack: Pack, servers: Servers) -> list[str]:
 def _facts(servers: Servers, sessions: Sequence[tuple[TrainedOn, Session]]) -> dict[str, Any]:
     """What was proved of the servers before the first case, and who could not be asked."""
     findings = [finding for _, session in sessions for finding in session.canary]
+    unproven = dict.fromkeys(proof for _, session in sessions for proof in session.not_proven)
     return {
         "servers": told(sessions),
         "prompts_compared_with_training": sum(session.prompts_compared for _, session in sessions),
@@ -136,8 +139,7 @@ def _facts(servers: Servers, sessions: Sequence[tuple[TrainedOn, Session]]) -> d
         "canary_says": "; ".join(finding.sentence() for finding in findings),
         "server_start_seconds": sum(session.server_start_seconds for _, session in sessions),
         "not_evaluated": "; ".join(servers.gone.values()) or "none",
-        "not_proven": "; ".join(proof for _, session in sessions for proof in session.not_proven)
-        or "nothing: it was started here",
+        "not_proven": "; ".join(unproven) or "nothing: it was started here",
     }
 
 

@@ -56,7 +56,8 @@ def prequential_results(context: dg.AssetExecutionContext, house: House) -> dg.M
     """
     stage = Stage.begin(context, house, "prequential_results", CODE_VERSION)
     pack, settings = house.pack(stage.workflow), house.settings()
-    served = serving(stage.lake.read_weeks("promotion_log", workflow=stage.workflow), before_week=stage.weekly)
+    log = stage.lake.read_weeks("promotion_log", workflow=stage.workflow)
+    served = serving(log, before_week=stage.weekly, first=pack.first_incumbent)
     who = who_is_asked(stage.lake, stage.workflow, stage.weekly, served)
     if not who.arms:  # before any base model is opened: the first weeks of a workflow may not have one yet
         stage.read("corrected_traces")
@@ -76,20 +77,20 @@ def prequential_results(context: dg.AssetExecutionContext, house: House) -> dg.M
     decides = what_decides(pack, renderer, base, version, arms)
     if done := stage.unchanged(decides._asdict()):
         return done
-    said = ", ".join(f"{arm.name} {arm.adapter_id}" for arm in who.arms)
+    said = ", ".join([*(f"{arm.name} {arm.adapter_id}" for arm in who.arms), *(f"not {one}: production's steps stay here" for one in who.spared)])  # fmt: skip
     told = "; ".join(f"{count} {reason}" for reason, count in sorted(left_out.items())) or "none"
     benchmark = Benchmark([step.case for step in steps], version, pack, base.sha256, decides.generation_sha256)
-    log = settings.scratch(stage.workflow, stage.weekly, "prequential_results") / "vllm.log"
+    file = settings.scratch(stage.workflow, stage.weekly, "prequential_results") / "vllm.log"
     rows = _again(stage, benchmark, who) if steps else []
     if rows is None and pack.settings.serving == "elsewhere":
         kept = "nobody again: no server here (serving: elsewhere), earlier answers are kept"
         return dg.MaterializeResult(metadata={**stage.facts(), "asked": kept})
     if rows is None:
-        rows = _asked(settings, benchmark, who, servers, log)
+        rows = _asked(settings, benchmark, who, servers, file)
     whole = with_origin(rows, steps, who.trained_in)
     facts = {"asked": said, "steps": len(steps), "left_out": told, "solved": markdown_table(_solved(whole))}
     result = stage.write(whole, decides._asdict(), metadata=facts)
-    for one in logs_of(servers, who.arms, log):
+    for one in logs_of(servers, who.arms, file):
         forget_arms(one)
     return result
 

@@ -23,6 +23,7 @@ from flywheel.evaluation.servers import servers_of
 from flywheel.lake import Lake
 from flywheel.partitions import week_by_workflow, workflow_of_week
 from flywheel.promotion.adapter_files import problem_with
+from flywheel.promotion.comparison import INCUMBENT_ENDPOINT
 from flywheel.promotion.decision import (
     Judgement,
     judge,
@@ -92,7 +93,8 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     frozen = stage.read("benchmark", by_workflow=True)
     cases = active(frozen)
     log = stage.lake.read_weeks("promotion_log", workflow=stage.workflow)
-    incumbent = serving(log, before_week=stage.weekly)
+    first = pack.first_incumbent
+    incumbent = serving(log, before_week=stage.weekly, first=first)
     before = earlier(stage.lake, stage.workflow, stage.weekly, log)
     decisive = what_decides(pack, incumbent, before)
     review = week_review(
@@ -120,7 +122,7 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
         judgement = _with_whole_adapters(judgement, stage.lake, settings, pack, house.base_model(pack))
     decision = judgement.decision
     released = moves and releases_itself(decision, pack)
-    served = judgement.candidate_adapter_id if released else serving(log, until_week=stage.weekly)
+    served = judgement.candidate_adapter_id if released else serving(log, until_week=stage.weekly, first=first)
     row = promotion_row(judgement, pack, served=served, qa_mode=pack.settings.qa_mode)
     if moves:
         ran_with = _configuration(house, pack, results, cases, judgement)
@@ -176,7 +178,10 @@ def _log_decision(
 def _configuration(
     house: House, pack: Pack, results: pl.DataFrame, cases: list[Case], judgement: Judgement
 ) -> str | None:
-    """JSON of the configuration that both arms were generated under, the adapter left out; None where the pack was edited since."""
+    """JSON of the configuration that both arms were generated under, the adapter left out; None where the pack was edited since.
+
+    What an endpoint was asked stands beside it.
+    """
     if not results.height:
         return None
     base, renderer = house.base_model(pack), house.renderer(pack)
@@ -190,7 +195,10 @@ def _configuration(
         return None
     described = results.filter(arm="candidate")["server"].drop_nulls()
     version = json.loads(described[0]).get("vllm") if described.len() else None
-    return canonical_json(Configuration("pack", pack, base, "").parts(version))
+    parts = Configuration("pack", pack, base, "").parts(version)
+    if incumbent in servers.endpoints:
+        parts[INCUMBENT_ENDPOINT] = servers.endpoints[incumbent].asked()
+    return canonical_json(parts)
 
 
 def _facts(row: dict[str, Any], results: pl.DataFrame, frozen: pl.DataFrame, review: WeekReview) -> dict[str, Any]:

@@ -46,19 +46,19 @@ def run_failed(context: dg.RunFailureSensorContext, house: House) -> None:
         alert = Alert(
             workflow=workflow, owner=pack.settings.owner, stage=told.stage, week=run.tags.get("dagster/partition/week", "-"),
             # A failed week moves nothing: what serves goes on serving.
-            serving=_serving(house.lake(), workflow), cause=told.cause,
+            serving=_serving(house.lake(), pack), cause=told.cause,
             remedy=told.remedy or "a defect: read the run's log, then rematerialize the stage", link=link,
             urgency="page" if told.damage else "morning", raised_at=datetime.now(UTC),
         )  # fmt: skip
         context.log.info(f"{told.stage}: {raise_alert(settings, pack, alert) or 'no channel is set up'}")
 
 
-def _serving(lake: Lake, workflow: str) -> str:
+def _serving(lake: Lake, pack: Pack) -> str:
     """Line one; a lake that cannot be read must not keep its own alert from being sent."""
     try:
-        return serving_line(lake, workflow)
+        return serving_line(lake, pack.name, first=pack.first_incumbent)
     except Exception as error:
-        return f"{workflow}: what production serves cannot be read from the lake ({type(error).__name__}); the pointer file says it"
+        return f"{pack.name}: what production serves cannot be read from the lake ({type(error).__name__}); the pointer file says it"
 
 
 @dg.sensor(job=collect, minimum_interval_seconds=900, default_status=_RUNNING)
@@ -147,7 +147,7 @@ def _watch(
         if (key := f"{workflow}@{concern.week}") in told:
             continue
         alert = Alert(
-            workflow=workflow, owner=pack.settings.owner, stage="", week=concern.week, serving=_serving(lake, workflow),
+            workflow=workflow, owner=pack.settings.owner, stage="", week=concern.week, serving=_serving(lake, pack),
             cause=concern.what, remedy=concern.remedy, link=f"{settings.ui_url}/assets/{stage}", raised_at=now,
         )  # fmt: skip
         raise_alert(settings, pack, alert)

@@ -4,20 +4,16 @@ The baseline's arm is the incumbent, the other one's the candidate; the A/A run 
 as in a weekly evaluation: prompts against ours, adapters against PEFT. Of an endpoint nothing can be proved, so it is only asked.
 """
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flywheel.benchmark.cases import Case, check_tools
 from flywheel.evaluation.decides import GENERATION_VERSION
-from flywheel.evaluation.kept_arms import KeptArms
-from flywheel.evaluation.runner import Arm, Benchmark, run_arm
-from flywheel.evaluation.session import CANDIDATE, INCUMBENT, arms_of, cases_of, evaluate, forget_arms
-from flywheel.privacy.egress import destination
-from flywheel.progress import report_progress
+from flywheel.evaluation.endpoint_session import Endpoint, evaluate_endpoint
+from flywheel.evaluation.runner import Arm, Benchmark
+from flywheel.evaluation.session import CANDIDATE, INCUMBENT, arms_of, evaluate, forget_arms
 from flywheel.serving.configuration import Configuration
-from flywheel.serving.endpoint import PURPOSE, EndpointClient, EndpointSettings
 from flywheel.toolcalls.arguments import sha256_of
 
 Row = dict[str, Any]
@@ -93,27 +89,9 @@ def _run(
     side: Configuration, arms: list[Arm], benchmark: Benchmark, machine: Machine, others: tuple[str, ...]
 ) -> list[Row]:
     if side.endpoint:
-        return asyncio.run(_ask(side.endpoint, side, arms, benchmark, machine))
+        where = f"configuration {side.name}: endpoint"
+        endpoint = Endpoint(side.endpoint, where, machine.egress_log, machine.key)
+        return evaluate_endpoint(benchmark, arms, endpoint, folder=machine.scratch).rows
     spec = side.server(machine.checkpoints, threads=machine.threads, others=others)
     log = machine.scratch / "vllm.log"
     return evaluate(benchmark, arms, spec, side.renderer, log=log, start_seconds=machine.start_seconds).rows
-
-
-async def _ask(
-    endpoint: EndpointSettings, side: Configuration, arms: list[Arm], benchmark: Benchmark, machine: Machine
-) -> list[Row]:
-    """The arms of an endpoint; those that ran to their end are kept over a killed run, which would cost a second time."""
-    to = destination(endpoint.url, side.pack.settings.egress, PURPOSE, where=f"configuration {side.name}: endpoint")
-    described = {"endpoint": endpoint.host, "model": endpoint.model}
-    kept = KeptArms(machine.scratch / "arms", {"generated": benchmark.generation_sha256, "server": described})
-    rows: list[Row] = []
-    async with EndpointClient(endpoint, to, log=machine.egress_log, key=machine.key) as client:
-        for arm in arms:
-            made = kept.read(arm)
-            if made is None:
-                part = benchmark._replace(cases=cases_of(benchmark, [arm])[arm.name])
-                report_progress("evaluation", f"asking {endpoint.host}", 0, len(part.cases))
-                made = await run_arm(client, arm, part, server=described, finished=lambda: None)
-                kept.keep(arm, made)
-            rows += made
-    return rows

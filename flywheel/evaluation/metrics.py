@@ -81,19 +81,20 @@ def metric_rows(rows: Sequence[Row], *, rates: Mapping[str, float]) -> list[dict
 
     Args:
         rows: EVAL_RESULTS rows; a `slice` column is used where there is one.
-        rates: the pack's costs an hour; `accelerator_hour` gives `cost_per_1000_steps`.
+        rates: the pack's costs an hour; `accelerator_hour` gives `cost_per_1000_steps`, but not of an endpoint: its hours are not ours.
     """
     found = []
     for arm in dict.fromkeys(row["arm"] for row in rows):
         of_arm = [row for row in rows if row["arm"] == arm]
         busy = busy_share(of_arm)
+        asked = any('"endpoint":' in (row.get("server") or "") for row in of_arm)
         slices = sorted({row.get("slice") or "core" for row in of_arm})
         for slice_name in [ALL, *slices] if len(slices) > 1 else [ALL]:
             part = [row for row in of_arm if slice_name in (ALL, row.get("slice") or "core")]
             for category in [ALL, *sorted({row["category"] for row in part})]:
                 chosen = [row for row in part if category in (ALL, row["category"])]
                 place = {"arm": arm, "slice": slice_name, "category": category}
-                found += [{**place, **values} for values in _metrics(chosen, busy, rates)]
+                found += [{**place, **values} for values in _metrics(chosen, busy, {} if asked else rates)]
     return found
 
 

@@ -21,16 +21,21 @@ from flywheel.evaluation.runner import Arm
 from flywheel.evaluation.session import INCUMBENT
 from flywheel.lake import Lake
 from flywheel.serving.ancestry import ancestors, trained_from
+from flywheel.workflows.serving_settings import is_endpoint
 
 CHECKPOINT, SERVED = "checkpoint", "served"
 _DATASETS = ("sft_dataset", "preference_dataset")
 
 
 class Asked(NamedTuple):
-    """Who is asked a week's steps: the arms, and the week that trained each arm's adapter (None for the base model)."""
+    """Who is asked a week's steps: the arms, and the week that trained each arm's adapter (None for the base model).
+
+    `spared` are endpoints, which are not asked: production's steps are people's, and nobody agreed that they leave for a score.
+    """
 
     arms: list[Arm]
     trained_in: dict[str, str | None]
+    spared: Sequence[str] = ()
 
 
 class Trained(NamedTuple):
@@ -65,7 +70,7 @@ def who_is_asked(lake: Lake, workflow: str, week: str, served: str) -> Asked:
     named.append((SERVED, served))
     arms: dict[str, Arm] = {}
     for name, adapter in named:
-        if adapter and adapter not in arms:
+        if adapter and adapter not in arms and not is_endpoint(adapter):
             arms[adapter] = Arm(name, adapter, adapter)
     late = sorted(adapter for adapter in arms if first.get(adapter, "") >= week)
     if late:
@@ -74,7 +79,8 @@ def who_is_asked(lake: Lake, workflow: str, week: str, served: str) -> Asked:
             where=f"{workflow}, week {week}",
             remedy="a step is only asked of what was made before it; see promotion_log for what served in that week",
         )
-    return Asked(list(arms.values()), {arm.name: first.get(arm.adapter_id) for arm in arms.values()})
+    spared = sorted({adapter for _, adapter in named if is_endpoint(adapter)})
+    return Asked(list(arms.values()), {arm.name: first.get(arm.adapter_id) for arm in arms.values()}, spared)
 
 
 def trained_before(lake: Lake, workflow: str, week: str, trained_in: Mapping[str, str | None]) -> Trained:

@@ -1,10 +1,10 @@
-"""Which arms answer from one server: those whose adapters were trained on the same base model and family.
+"""Which arms answer from one server: those whose adapters were trained on the same base model and family; an endpoint answers for itself.
 
 Usually that is all of them. After a change of base or family the incumbent stays on its own: each side then has its own server, template
 and parser, on the same cases, and the A/A run belongs to the incumbent's.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from flywheel.chat.families import find_family
 from flywheel.errors import FlywheelError
 from flywheel.evaluation.attached_session import ToldElsewhere, attached_server, evaluate_attached
 from flywheel.evaluation.decides import unusable
+from flywheel.evaluation.endpoint_session import Endpoint, evaluate_endpoint
 from flywheel.evaluation.runner import Arm, Benchmark
 from flywheel.evaluation.session import Session, evaluate
 from flywheel.lake import Lake
@@ -23,6 +24,7 @@ from flywheel.serving.vllm_server import BASE, ServerSpec
 from flywheel.settings import Settings
 from flywheel.workflows.base_model import BaseModel, check_weights
 from flywheel.workflows.pack import Pack
+from flywheel.workflows.serving_settings import EndpointSettings, is_endpoint
 
 
 class Servers(NamedTuple):
@@ -32,11 +34,13 @@ class Servers(NamedTuple):
         today: the pack and its base model.
         on: adapter -> what it was trained on.
         gone: adapter -> why it cannot be served.
+        endpoints: of those that are endpoints, where and how they are asked.
     """
 
     today: TrainedOn
     on: dict[str, TrainedOn]
     gone: dict[str, str]
+    endpoints: Mapping[str, EndpointSettings] = MappingProxyType({})
 
     def others(self) -> dict[str, list[str]]:
         """Adapters on another base or family than today's -> hashes of both; part of what decides an evaluation."""
@@ -47,13 +51,15 @@ class Servers(NamedTuple):
 
     def decides(self, **arms: Any) -> dict[str, Any]:
         """What the arms add to what decides an evaluation; the same as ever where all stand on today's base."""
-        return {**arms, **({"others": others} if (others := self.others()) else {})}
+        asked = {adapter: endpoint.asked() for adapter, endpoint in self.endpoints.items()}
+        more = {"others": self.others(), "endpoints": asked}
+        return {**arms, **{name: values for name, values in more.items() if values}}
 
     def split(self, arms: Sequence[Arm]) -> list[tuple[TrainedOn, list[Arm]]]:
-        """The servable arms by server, in the order in which they were given."""
+        """The arms that are served here by server, in the order in which they were given."""
         found: dict[tuple[str, str], tuple[TrainedOn, list[Arm]]] = {}
         for arm in arms:
-            if arm.adapter_id not in self.gone:
+            if arm.adapter_id not in {*self.gone, *self.endpoints}:
                 own = self.on[arm.adapter_id]
                 found.setdefault(own.kind, (own, []))[1].append(arm)
         return list(found.values())
@@ -70,10 +76,17 @@ def servers_of(
     """
     on, lost = trained_on_each(lake, pack, base, settings.models(), adapters)
     folder = settings.checkpoints(pack.name).absolute()
-    gone = dict(lost)
+    gone, endpoints, first = dict(lost), {}, pack.settings.first_incumbent
     for adapter in sorted(adapters - {BASE, *trusted, *lost}):
-        gone.update(unusable(folder, {adapter}, base_model=on[adapter].base.folder.name))
-    return Servers(TrainedOn(pack, base), on, gone)
+        if not is_endpoint(adapter):
+            gone.update(unusable(folder, {adapter}, base_model=on[adapter].base.folder.name))
+        elif first and adapter == first.endpoint.id:
+            endpoints[adapter] = first.endpoint
+        else:
+            gone[adapter] = (
+                f"{adapter} is not the first_incumbent that workflow.yaml names: nobody says how it is asked"
+            )
+    return Servers(TrainedOn(pack, base), on, gone, endpoints)
 
 
 def server_spec(settings: Settings, own: TrainedOn, adapters: set[str]) -> ServerSpec:
@@ -95,7 +108,7 @@ def evaluate_all(
     settings: Settings, servers: Servers, arms: Sequence[Arm], benchmark: Benchmark, *, log: Path,
     elsewhere: ToldElsewhere = MappingProxyType({}), shared: SharedServer | None = None,
 ) -> list[tuple[TrainedOn, Session]]:  # fmt: skip
-    """Run every servable arm: one server a side, one after the other, or the attached one. Raises what `evaluate` raises.
+    """Run every servable arm: the endpoint's, then one server a side, one after the other, or the attached one. Raises what each raises.
 
     Args:
         log: of the server; of several, each has a folder of its own beside it.
@@ -103,9 +116,10 @@ def evaluate_all(
         shared: a server of several workflows, for the side that it serves.
     """
     split = servers.split(arms)
-    done: list[tuple[TrainedOn, Session]] = []
+    done = _ask_endpoints(settings, servers, arms, benchmark, log)
     if benchmark.pack.settings.attach is not None:
-        return [_evaluate_attached(settings, own, its, benchmark, log, elsewhere) for own, its in _one_side(split)]
+        attached = (_evaluate_attached(settings, own, its, benchmark, log, elsewhere) for own, its in _one_side(split))
+        return [*done, *attached]
     for own, its in split:
         check_weights(own.base)
         spec = server_spec(settings, own, {arm.adapter_id for arm in its})
@@ -114,6 +128,25 @@ def evaluate_all(
         seconds = settings.serve_start_seconds
         done.append((own, evaluate(part, its, spec, own.renderer(), log=at, start_seconds=seconds, shared=shared)))
     return done
+
+
+def _ask_endpoints(
+    settings: Settings, servers: Servers, arms: Sequence[Arm], benchmark: Benchmark, log: Path
+) -> list[tuple[TrainedOn, Session]]:
+    """The arms of each endpoint, on the pack of today, with the key from the environment."""
+    done: list[tuple[TrainedOn, Session]] = []
+    part, pack = benchmark._replace(base_model_sha256=""), servers.today.pack
+    for adapter, asked in servers.endpoints.items():
+        where = f"{pack.folder / 'workflow.yaml'}: first_incumbent"
+        endpoint = Endpoint(asked, where, settings.egress_log(pack.name), settings.frontier_key)
+        its = [arm for arm in arms if arm.adapter_id == adapter]
+        done.append((servers.today, evaluate_endpoint(part, its, endpoint, folder=_of_endpoint(log).parent)))
+    return done
+
+
+def _of_endpoint(log: Path) -> Path:
+    """What stands for a log of an endpoint, which has none: its finished arms are kept beside it."""
+    return log.parent / "endpoint" / log.name
 
 
 def _one_side(split: list[tuple[TrainedOn, list[Arm]]]) -> list[tuple[TrainedOn, list[Arm]]]:
@@ -139,7 +172,8 @@ def _evaluate_attached(
 def logs_of(servers: Servers, arms: Sequence[Arm], log: Path) -> list[Path]:
     """The logs that `evaluate_all` writes for these arms."""
     split = servers.split(arms)
-    return [log] if len(split) < 2 else [log.parent / its[0].name / log.name for _, its in split]
+    own = [log] if len(split) < 2 else [log.parent / its[0].name / log.name for _, its in split]
+    return [*own, _of_endpoint(log)] if servers.endpoints else own
 
 
 def told(done: Sequence[tuple[TrainedOn, Session]]) -> str:
@@ -148,7 +182,9 @@ def told(done: Sequence[tuple[TrainedOn, Session]]) -> str:
     if len(done) < 2:
         return f"one server for all arms{''.join(also)}"
     parts = (
-        f"{', '.join(dict.fromkeys(row['arm'] for row in session.rows))} on {own.base.name} ({own.pack.settings.model_family}){shared}"
+        f"{', '.join(dict.fromkeys(row['arm'] for row in session.rows))} on "
+        f"{session.asked or f'{own.base.name} ({own.pack.settings.model_family})'}{shared}"
         for (own, session), shared in zip(done, also, strict=True)
     )
-    return f"a server for each base model: {'; '.join(parts)}"
+    asked = any(session.asked for _, session in done)
+    return f"{'an endpoint, and a server here' if asked else 'a server for each base model'}: {'; '.join(parts)}"

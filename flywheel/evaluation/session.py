@@ -35,6 +35,7 @@ class Session(NamedTuple):
     """Rows of all arms (EVAL_RESULTS without partition columns) and what the checks before them found, or could not look for.
 
     `shared_by` names the workflows that the server is shared by, where it is.
+    `asked` names the endpoint that answered, where it was no server of adapters.
     """
 
     rows: list[dict[str, Any]]
@@ -43,6 +44,7 @@ class Session(NamedTuple):
     server_start_seconds: float
     not_proven: Sequence[str] = ()
     shared_by: str = ""
+    asked: str | None = None
 
 
 def arms_of(candidate: str, incumbent: str) -> list[Arm]:

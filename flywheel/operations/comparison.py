@@ -19,13 +19,14 @@ from flywheel.lake import TABLES, Lake
 from flywheel.promotion.comparison import Sides, judge_configurations, verdict_row
 from flywheel.promotion.decision import core_version
 from flywheel.promotion.gate import Decision
-from flywheel.promotion.pointer import serving
+from flywheel.promotion.pointer import BASE, serving
 from flywheel.serving.configuration import PACK, Configuration, configuration_of, configuration_sha256, differing
 from flywheel.serving.trained_on import trained_on
 from flywheel.settings import Settings
 from flywheel.workflows.base_model import check_weights
 from flywheel.workflows.loader import find_pack
 from flywheel.workflows.pack import Pack
+from flywheel.workflows.serving_settings import EndpointSettings, is_endpoint
 
 KEPT_RESULTS = 10  # comparisons whose every row is kept; their verdicts are kept for ever
 
@@ -47,7 +48,8 @@ def gate(settings: Settings, workflow: str, baseline: str, candidate: str, *, ou
     """
     pack, lake = find_pack(settings.workflows(), workflow), Lake(settings.lake())
     log = lake.read_weeks("promotion_log", workflow=workflow)
-    a, b = (_configuration(settings, lake, pack, name, serving(log)) for name in (baseline, candidate))
+    served = serving(log, first=pack.first_incumbent)
+    a, b = (_configuration(settings, lake, pack, name, served) for name in (baseline, candidate))
     if not differing(a.parts(), b.parts()):
         raise FlywheelError(f"{a.name} and {b.name} are one configuration", where=f"{baseline}, {candidate}",
                             remedy="say in one of the files what is to be different; see docs/gate.md")  # fmt: skip
@@ -68,12 +70,24 @@ def gate(settings: Settings, workflow: str, baseline: str, candidate: str, *, ou
 
 
 def _configuration(settings: Settings, lake: Lake, pack: Pack, name: str, served: str) -> Configuration:
-    """The configuration of a file; of the word `pack` what serves, on the base model and family that it was trained on."""
-    found = configuration_of(name, pack, settings.models(), serving=served, base_model=settings.base_model)
+    """The configuration of a file; of the word `pack` what serves, on the base model and family that it was trained on, or the endpoint."""
+    ours = BASE if is_endpoint(served) else served
+    found = configuration_of(name, pack, settings.models(), serving=ours, base_model=settings.base_model)
     if found.name != PACK:
         return found
+    if is_endpoint(served):
+        return replace(found, adapter_id=served, endpoint=_first_endpoint(pack, served))
     own = trained_on(lake, found.pack, found.base, settings.models(), served)
     return replace(found, pack=own.pack, base=own.base)
+
+
+def _first_endpoint(pack: Pack, served: str) -> EndpointSettings:
+    """How the endpoint that serves is asked; raises FlywheelError where the pack does not name it any more."""
+    first = pack.settings.first_incumbent
+    if first is None or first.endpoint.id != served:
+        raise FlywheelError(f"{served} serves, and the pack does not say how it is asked", where=str(pack.folder / "workflow.yaml"),
+                            remedy="name it again as first_incumbent (docs/week-zero.md)")  # fmt: skip
+    return first.endpoint
 
 
 def cases_of_benchmark(lake: Lake, workflow: str) -> list[Case]:

@@ -14,6 +14,7 @@ from flywheel.lake import Lake
 from flywheel.lake.cut import readable
 from flywheel.lake.place import local_folder
 from flywheel.promotion.pointer import BASE, decisions, history, serving
+from flywheel.workflows.serving_settings import is_endpoint
 
 # What a checkpoint's lineage does not name as its inputs: itself, and what it was judged by.
 _EVIDENCE = ("checkpoint", "eval_results", "eval_metrics", "promotion")
@@ -49,7 +50,7 @@ def promoted_adapters(log: pl.DataFrame) -> dict[str, str]:
     if len(standing) > 1:
         reasons[standing[-2].adapter_id] = "a rollback would let it serve again"
     reasons[serving(log)] = "serves"
-    return {adapter: why for adapter, why in reasons.items() if adapter != BASE}
+    return {adapter: why for adapter, why in reasons.items() if adapter != BASE and not is_endpoint(adapter)}
 
 
 def pinned_versions(lake: Lake, workflows: Iterable[str]) -> dict[str, dict[int, str]]:

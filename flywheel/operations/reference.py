@@ -18,7 +18,7 @@ from flywheel.evaluation.runner import Arm, Benchmark
 from flywheel.lake import Lake
 from flywheel.operations.comparison import cases_of_benchmark, machine_of, refuse_shown_cases, results_frame
 from flywheel.privacy.egress import destination
-from flywheel.promotion.pointer import serving
+from flywheel.promotion.pointer import BASE, serving
 from flywheel.report.references import REFERENCE_COLUMNS, Comparison, compare_with_references
 from flywheel.serving.configuration import Configuration, configuration_of
 from flywheel.serving.endpoint import PURPOSE, EndpointClient
@@ -26,6 +26,7 @@ from flywheel.settings import Settings
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.workflows.base_model import check_weights
 from flywheel.workflows.loader import find_pack
+from flywheel.workflows.serving_settings import is_endpoint
 
 REFERENCE = "reference"
 
@@ -106,8 +107,9 @@ def beside(settings: Settings, workflow: str, week: str) -> Comparison:
 
 def _open(settings: Settings, workflow: str, file: str) -> tuple[Lake, Configuration, list[Case], str]:
     pack, lake = find_pack(settings.workflows(), workflow), Lake(settings.lake())
-    now = serving(lake.read_weeks("promotion_log", workflow=workflow))
-    side = configuration_of(file, pack, settings.models(), serving=now, base_model=settings.base_model)
+    now = serving(lake.read_weeks("promotion_log", workflow=workflow), first=pack.first_incumbent)
+    ours = BASE if is_endpoint(now) else now
+    side = configuration_of(file, pack, settings.models(), serving=ours, base_model=settings.base_model)
     cases = cases_of_benchmark(lake, workflow)
     refuse_shown_cases(lake, workflow, side)
     return lake, side, cases, benchmark_version(cases, pack.contract_sha256)

@@ -27,11 +27,11 @@ def serve_workflows(
     check_address(address)
     acts = {name: releases(settings, name) for name in dict.fromkeys(workflows)}
     pointers = {name: current_pointer(one, say) for name, one in acts.items()}
+    on = {name: check_pointer(settings, pointer) for name, pointer in pointers.items()}
     arguments = arguments_of(settings, acts, pointers)
     for name, pointer in pointers.items():
-        check_pointer(settings, pointer)
         since = f", released {pointer.since}" if pointer.since else ""
-        say(f"{name}: serving {pointer.adapter_id} on {pointer.base_model.name}{since}")
+        say(f"{name}: serving {pointer.adapter_id} on {on[name].name}{since}")
     files = {name: settings.pointer(name) for name in pointers}
     looks = [_watch(name, files[name], pointer.adapter_id, say) for name, pointer in pointers.items()]
     first = next(iter(files.values()))
@@ -69,8 +69,13 @@ def current_pointer(acts: Releases, say: Callable[[str], None]) -> Pointer:
     return write_pointer(acts.settings, acts.pack, acts.base, log, evaluated_in(acts.lake, acts.pack.name, log))
 
 
-def check_pointer(settings: Settings, pointer: Pointer) -> None:
-    """Raise FlywheelError when the base model, the adapter or the template is not what was released."""
+def check_pointer(settings: Settings, pointer: Pointer) -> BaseModel:
+    """The base model; raises FlywheelError when it, the adapter or the template is not what was released, or an endpoint serves."""
+    if pointer.base_model is None or pointer.model_family is None:
+        raise FlywheelError(
+            f"{pointer.adapter_id} answers production until a first adapter is released: nothing is to be served here", where=pointer.workflow,
+            remedy=f"let one serve: flywheel promote --workflow {pointer.workflow} --week WEEK --by NAME",
+        )  # fmt: skip
     base = BaseModel(pointer.base_model.name, pointer.base_model.path, pointer.base_model.sha256, "")
     remedy = f"put it back, or roll back: flywheel rollback --workflow {pointer.workflow} --by NAME --reason TEXT"
     if not base.folder.is_dir():
@@ -89,6 +94,7 @@ def check_pointer(settings: Settings, pointer: Pointer) -> None:
     if family.template_sha256 != pointer.chat_template_sha256:
         raise FlywheelError(f"the template of {family.name} is another than at the release", where=str(family.template_file),
                             remedy="train and promote with the new one, or go back to the version that was released")  # fmt: skip
+    return base
 
 
 def _watch(workflow: str, file: Path, serving: str, say: Callable[[str], None]) -> Callable[[], None]:

@@ -42,7 +42,7 @@ def _workflow(settings: Settings, lake: Lake, workflow: str, on: dg.DagsterInsta
     weeks = sorted(week for week in set(lineage["week"]) if week != "-")
     entry: dict[str, Any] = {
         "workflow": workflow,
-        "serves": serving(log),
+        "serves": serving(log, first=_first_incumbent(settings, workflow)),
         "since_week": move["week"] or None if move else None,
         "since": move["decided_at"].isoformat() if move else None,
         "released_by": f"{move['kind'] or 'decision'} by {move['by'] or 'flywheel'}" if move else None,
@@ -75,6 +75,14 @@ def _workflow(settings: Settings, lake: Lake, workflow: str, on: dg.DagsterInsta
     if not failed and "promotion" in written:
         following = where_it_stopped(lake, workflow, week) or following
     return {**entry, "next": _release(lake, workflow, log) or following}
+
+
+def _first_incumbent(settings: Settings, workflow: str) -> str | None:
+    """The endpoint that serves until a first release; None where there is none, or the pack cannot be read (which is said below)."""
+    try:
+        return find_pack(settings.workflows(), workflow).first_incumbent
+    except FlywheelError:
+        return None
 
 
 def _live(lake: Lake, workflow: str, log: pl.DataFrame) -> dict[str, Any]:

@@ -18,7 +18,9 @@ def week_start(
         template_sha256: of the template that the week's rows are rendered with.
     """
     workflow = pack.name
-    incumbent = serving(lake.read_weeks("promotion_log", workflow=workflow), before_week=week)
+    incumbent = serving(
+        lake.read_weeks("promotion_log", workflow=workflow), before_week=week, first=pack.first_incumbent
+    )
     withdrawn = {
         one.adapter_id
         for kind, values in withdrawn_sources(lake, workflow).items()

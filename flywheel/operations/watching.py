@@ -23,12 +23,16 @@ class Concern(NamedTuple):
     remedy: str
 
 
-def serving_line(lake: Lake, workflow: str, *, affected: bool = False) -> str:
-    """Line one of every alert: what production serves, since when, and whether it is affected."""
+def serving_line(lake: Lake, workflow: str, *, affected: bool = False, first: str | None = None) -> str:
+    """Line one of every alert: what production serves, since when, and whether it is affected.
+
+    Args:
+        first: the pack's first incumbent, where that is an endpoint.
+    """
     log = lake.read_weeks("promotion_log", workflow=workflow)
     moved = moves(log)
     since = f"since week {moved[-1]['week']}" if moved else "since the beginning"
-    return f"{workflow}: production serves {serving(log)} {since}; it is {'affected' if affected else 'not affected'}"
+    return f"{workflow}: production serves {serving(log, first=first)} {since}; it is {'affected' if affected else 'not affected'}"
 
 
 def missing_decision(lake: Lake, pack: Pack, now: datetime) -> Concern | None:

@@ -16,6 +16,7 @@ from flywheel.serving.trained_on import trained_on, trained_on_each
 from flywheel.settings import Settings
 from flywheel.workflows.base_model import BaseModel
 from flywheel.workflows.pack import Pack
+from flywheel.workflows.serving_settings import is_endpoint
 
 
 class Announced(NamedTuple):
@@ -47,8 +48,12 @@ def _pointed(lake: Lake, settings: Settings, pack: Pack, base: BaseModel) -> tup
             return log, pointer
 
 
-def _packed(lake: Lake, settings: Settings, pack: Pack, base: BaseModel, adapter_id: str) -> Bundle | FlywheelError:
-    """The bundle of what serves, under its digest below FLYWHEEL_HOME/bundles; or why there is none."""
+def _packed(
+    lake: Lake, settings: Settings, pack: Pack, base: BaseModel, adapter_id: str
+) -> Bundle | FlywheelError | None:
+    """The bundle of what serves, under its digest below FLYWHEEL_HOME/bundles; or why there is none. None of an endpoint."""
+    if is_endpoint(adapter_id):
+        return None
     folder = settings.bundles(pack.name)
     fresh = folder / "new"
     shutil.rmtree(fresh, ignore_errors=True)

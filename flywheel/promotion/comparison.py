@@ -17,10 +17,13 @@ from flywheel.promotion.evidence import Evidence
 from flywheel.promotion.gate import Decision, decide
 from flywheel.promotion.history import Past, fixed_margin, same_core
 from flywheel.promotion.verdict import Verdict
-from flywheel.serving.configuration import Configuration, configuration_sha256, differing
+from flywheel.serving.configuration import Configuration, configuration_sha256, differing, parts_of_endpoint
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
+from flywheel.workflows.serving_settings import is_endpoint
 
 EXIT_CODES: dict[Verdict, int] = {"PROMOTE": 0, "REJECT": 1, "INCONCLUSIVE": 2, "INVALID": 3}
+# Beside the configuration of a decision: what an endpoint was asked that was its incumbent.
+INCUMBENT_ENDPOINT = "incumbent_endpoint"
 # What tells two arms of a weekly evaluation that they were not run alike is here what may be compared.
 _MAY_DIFFER = frozenset({"decoding"})
 
@@ -95,13 +98,19 @@ def evaluated_parts(log: pl.DataFrame, verdicts: pl.DataFrame) -> list[tuple[dic
     """The evaluated configurations, oldest first, each with what evaluated it.
 
     Args:
-        log: PROMOTION_LOG rows; candidate and incumbent of a decision ran under the configuration it noted.
+        log: PROMOTION_LOG rows; candidate and incumbent of a decision ran under the configuration it noted, an endpoint as it noted beside.
         verdicts: CONFIGURATION_VERDICTS rows.
     """
     found: list[tuple[dict[str, Any], str]] = []
     for row in log.filter(pl.col("configuration").is_not_null()).sort("decided_at").iter_rows(named=True):
+        noted = json.loads(row["configuration"])
+        asked = noted.pop(INCUMBENT_ENDPOINT, None)
         for adapter in dict.fromkeys((row["previous_adapter_id"], row["candidate_adapter_id"])):
-            parts = {**json.loads(row["configuration"]), "adapter_id": adapter}
+            parts = {**noted, "adapter_id": adapter}
+            if is_endpoint(adapter):
+                if asked is None:
+                    continue  # nothing ran against it, as in a banked week
+                parts = parts_of_endpoint(parts, asked)
             found.append((parts, f"decision {row['decision_id']} of week {row['week']}"))
     for row in verdicts.sort("decided_at").iter_rows(named=True):
         if row["verdict"] == "PROMOTE":

@@ -13,6 +13,7 @@ from flywheel.promotion.evidence import Evidence, Rules
 from flywheel.promotion.gate import Decision, decide
 from flywheel.promotion.history import Past, fixed_margin, last_noise, same_core
 from flywheel.promotion.pointer import BASE
+from flywheel.promotion.validity import endpoint_sentence
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.workflows.pack import Pack
 
@@ -72,9 +73,10 @@ def judge(
         _past(before, core, incumbent, scorer, decoding) if before else None,
     )  # fmt: skip
     names = [arm["adapter_id"][0] if arm.height else BASE for arm in (candidate, current)]
-    return Judgement(
-        decide(evidence, rules_of(pack)), names[0], names[1], version, core, scorer, decoding, week
-    )  # fmt: skip
+    decision = decide(evidence, rules_of(pack))
+    if about := endpoint_sentence(current):
+        decision = replace(decision, reasons=[*decision.reasons, about])
+    return Judgement(decision, names[0], names[1], version, core, scorer, decoding, week)
 
 
 def _past(before: Earlier, core: str, incumbent: str, scorer: str, decoding: str) -> Past:
@@ -86,7 +88,7 @@ def _past(before: Earlier, core: str, incumbent: str, scorer: str, decoding: str
             scorer_version=scorer, decoding=decoding,
         )  # fmt: skip
 
-    noise = last_noise(judged, week=before.week, scorer_version=scorer, decoding=decoding)
+    noise = last_noise(judged, week=before.week, incumbent=incumbent, scorer_version=scorer, decoding=decoding)
     return Past(judged.height, fixed_margin(judged), noise, best)
 
 

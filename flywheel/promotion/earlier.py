@@ -7,6 +7,7 @@ import polars as pl
 
 from flywheel.lake import TABLES, Lake
 from flywheel.toolcalls.arguments import sha256_of
+from flywheel.workflows.serving_settings import is_endpoint
 
 _DECISIVE = (
     "week", "verdict", "core_version", "benchmark_version", "margin", "cases", "candidate_adapter_id", "incumbent_adapter_id",
@@ -19,7 +20,7 @@ class Earlier(NamedTuple):
 
     Attributes:
         history: PROMOTION rows of the weeks before.
-        promoted: adapters that served before this week.
+        promoted: adapters that served before this week; an endpoint was never promoted.
         results_of: week and arm to the EVAL_RESULTS rows stored there.
         metrics: this week's metrics of the candidate on the core, by name.
     """
@@ -46,7 +47,7 @@ def earlier(lake: Lake, workflow: str, week: str, log: pl.DataFrame) -> Earlier:
         return lake.read_columns("eval_results", columns, workflow=workflow, where=where)
 
     history = lake.read_weeks("promotion", workflow=workflow).filter(pl.col("week") < week).sort("week")
-    promoted = set(log.filter(pl.col("week") < week)["served_adapter_id"])
+    promoted = {one for one in log.filter(pl.col("week") < week)["served_adapter_id"] if not is_endpoint(one)}
     return Earlier(week, history, promoted, results_of, candidate_metrics(lake, workflow, week))
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from flywheel.promotion.best import Best
 from flywheel.promotion.noise import VALID_WEEKS, Noise
+from flywheel.workflows.serving_settings import is_endpoint
 
 
 class Past(NamedTuple):
@@ -42,12 +43,18 @@ def fixed_margin(judged: pl.DataFrame) -> float | None:
     return float(margins[0]) if margins.len() else None
 
 
-def last_noise(judged: pl.DataFrame, *, week: str, scorer_version: str, decoding: str) -> Noise | None:
-    """The newest A/A run measured at most four weeks before `week` under the same scorer and decoding, itself not REJECT."""
+def last_noise(judged: pl.DataFrame, *, week: str, incumbent: str, scorer_version: str, decoding: str) -> Noise | None:
+    """The newest A/A run measured at most four weeks before `week` under the same scorer and decoding, itself not REJECT.
+
+    Of an endpoint only its own counts, and for an adapter never an endpoint's: the noise is that of who answered.
+    """
+    endpoints = {one for one in judged["incumbent_adapter_id"] if is_endpoint(one)}
+    own = pl.col("incumbent_adapter_id").is_in(list(endpoints - {incumbent})).not_().fill_null(True)
+    own = pl.col("incumbent_adapter_id") == incumbent if is_endpoint(incumbent) else own
     oldest = (date.fromisoformat(week) - timedelta(weeks=VALID_WEEKS)).isoformat()
     usable = judged.filter(
         pl.col("a_a_week").is_between(pl.lit(oldest), pl.lit(week), closed="left"), pl.col("a_a_verdict") != "REJECT",
-        scorer_version=scorer_version, decoding=decoding,
+        own, scorer_version=scorer_version, decoding=decoding,
     ).sort("a_a_week")  # fmt: skip
     if not usable.height:
         return None

@@ -48,7 +48,7 @@ def event_of(move: dict[str, Any]) -> str:
     return "rollback" if move["kind"] == "rollback" else "promote"
 
 
-def payload_of(move: dict[str, Any], workflow: str, bundle_sha256: str) -> dict[str, Any]:
+def payload_of(move: dict[str, Any], workflow: str, bundle_sha256: str | None) -> dict[str, Any]:
     """What the hook is told, as JSON; docs/promotion.md holds the fields."""
     return {
         "schema_version": 1, "event": event_of(move), "workflow": workflow, "week": move["week"], "adapter_id": move["served_adapter_id"],
@@ -59,12 +59,12 @@ def payload_of(move: dict[str, Any], workflow: str, bundle_sha256: str) -> dict[
 
 
 def tell(
-    lake: Lake, settings: Settings, pack: Pack, move: dict[str, Any], bundle: Bundle | FlywheelError
+    lake: Lake, settings: Settings, pack: Pack, move: dict[str, Any], bundle: Bundle | FlywheelError | None
 ) -> dict[str, Any]:
     """Tell the hook of a move and record the attempt; returns its RELEASE_HOOKS row. Nothing that goes wrong is raised.
 
     Args:
-        bundle: what serves from here on, packed; or why it could not be packed, and then nobody is told.
+        bundle: what serves from here on, packed; or why it could not be packed, and then nobody is told; None where an endpoint serves.
     """
     hook = hook_of(pack, move)
     assert hook is not None  # `untold` found it
@@ -72,11 +72,13 @@ def tell(
     if isinstance(bundle, FlywheelError):
         succeeded, answer = False, f"nobody was told, there is no bundle: {bundle.what}"
     else:
-        payload = payload_of(move, pack.name, bundle.sha256)
+        payload = payload_of(move, pack.name, bundle.sha256 if bundle else None)
         if hook.url:
             succeeded, answer = _post(hook, payload, settings, pack, event_of(move))
         else:
-            succeeded, answer = _run(hook, {**payload, "bundle_path": str(bundle.folder)}, pack.folder)
+            succeeded, answer = _run(
+                hook, {**payload, "bundle_path": str(bundle.folder) if bundle else None}, pack.folder
+            )
     attempts = lake.read_weeks("release_hooks", workflow=pack.name).filter(entry_id=move["entry_id"])
     row = {
         "entry_id": move["entry_id"], "attempt": attempts.height + 1, "event": event_of(move),

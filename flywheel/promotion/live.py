@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from flywheel.lake import Lake
-from flywheel.promotion.pointer import since
+from flywheel.promotion.pointer import BASE, since
 from flywheel.statistics.paired import holm
 from flywheel.statistics.two_rates import RateDifference, count_difference, rate_difference
+from flywheel.workflows.serving_settings import is_endpoint
 
 WEEKS_EACH, MINIMUM_RUNS, LEVEL = 4, 30, 0.05
 SERVED_SHARE = 0.95
@@ -87,7 +88,7 @@ class CanaryPeriod(NamedTuple):
 def carried(lake: Lake, workflow: str, log: pl.DataFrame) -> Carried | None:
     """Do the runs since the newest move carry its adapter? None while nothing ever moved.
 
-    Runs of later weeks count, from the moment of the move on; the demo's simulated weeks have no such moment.
+    Runs that name no adapter read as `base`: where an endpoint serves, they are its. Runs of later weeks count, from the moment of the move on; the demo's simulated weeks have no such moment.
     """
     move = since(log)
     if move is None:
@@ -97,7 +98,7 @@ def carried(lake: Lake, workflow: str, log: pl.DataFrame) -> Carried | None:
     runs = runs.filter((pl.col("started_at") >= move["decided_at"]) | (pl.col("environment") == "simulated"))
     counts = Counter(runs["adapter_id"])
     adapter_id = move["served_adapter_id"]
-    carrying = counts.pop(adapter_id, 0)
+    carrying = counts.pop(adapter_id, 0) + (counts.pop(BASE, 0) if is_endpoint(adapter_id) else 0)
     state = (
         "no_runs_yet" if not runs.height else "promoted_but_not_served" if not carrying
         else "served" if carrying >= SERVED_SHARE * runs.height else "partly_served"
@@ -117,9 +118,12 @@ def canary_period(lake: Lake, workflow: str, log: pl.DataFrame, *, until: str | 
     before, after = move["previous_adapter_id"], move["served_adapter_id"]
     written = lake.all_lineage(workflow=workflow, tables=["production_failures"])["week"]
     triaged = [week for week in written if until is None or week <= until]
-    among = pl.col("adapter_id").is_in([before, after]) & pl.col("week").is_in(triaged)
+    # Runs that name no adapter read as `base`: they are the endpoint's, where one of the two is one and the other is not the base.
+    endpoint = next((one for one in (before, after) if is_endpoint(one)), None)
+    named = {BASE: endpoint} if endpoint and BASE not in (before, after) else {}
+    among = pl.col("adapter_id").is_in([before, after, *named]) & pl.col("week").is_in(triaged)
     columns = ("week", "trace_id", "adapter_id", "principal_ref", "environment")
-    runs = lake.read_columns("production_traces", columns, workflow=workflow, where=among)
+    runs = lake.read_columns("production_traces", columns, workflow=workflow, where=among).with_columns(_whose(named))
     weeks = {adapter: sorted(set(runs.filter(adapter_id=adapter)["week"]))[-WEEKS_EACH:] for adapter in (before, after)}
     if not weeks[before] or not weeks[after]:
         return None
@@ -129,7 +133,9 @@ def canary_period(lake: Lake, workflow: str, log: pl.DataFrame, *, until: str | 
     )
     failures = lake.read_columns("production_failures", ("week", "trace_id", "bucket", "failure_cluster", "adapter_id", "tool"),
                                  workflow=workflow, where=among & (pl.col("fault") == "agent"))  # fmt: skip
-    failures = failures.join(runs.select("week", "trace_id"), on=["week", "trace_id"], how="semi")
+    failures = failures.with_columns(_whose(named)).join(
+        runs.select("week", "trace_id"), on=["week", "trace_id"], how="semi"
+    )
     compared = [
         *_over_runs("all", ["all runs"], runs, failures.with_columns(all=pl.lit("all runs")), before, after),
         *_over_runs("bucket", sorted(set(failures["bucket"])), runs, failures, before, after),
@@ -137,6 +143,11 @@ def canary_period(lake: Lake, workflow: str, log: pl.DataFrame, *, until: str | 
     ]
     simulated = bool((runs["environment"] == "simulated").all())
     return CanaryPeriod(before, after, weeks[before], weeks[after], compared, simulated)
+
+
+def _whose(named: dict[str, str]) -> pl.Expr:
+    """The adapter of a run, under its other name where it has one."""
+    return pl.col("adapter_id").replace(named) if named else pl.col("adapter_id")
 
 
 def _over_runs(

@@ -3,6 +3,9 @@
 Weeks may be rematerialized out of order: a past week re-derives its verdict against the incumbent recorded then and never
 moves the pointer; only the newest undecided week does (design.md 8.3). What a person does (approval, override, rollback)
 belongs to the newest decided week: so every later week sees it, and no rematerialized week undoes it.
+
+Before anything was made to serve, `first` does: the endpoint of the pack's `first_incumbent`, else the base model. A decision notes it, so
+a rollback over the first release leads back to what was recorded then, whatever the pack says meanwhile.
 """
 
 from datetime import datetime, timedelta
@@ -11,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from flywheel.toolcalls.arguments import sha256_of
+from flywheel.workflows.serving_settings import is_endpoint
 
 BASE = "base"
 FLYWHEEL = "flywheel"
@@ -18,18 +22,31 @@ Kind = Literal["decision", "approval", "override", "rollback"]
 
 
 class Served(NamedTuple):
-    """What serves: the adapter, and the log entry that put it there; None while the base model has served from the beginning."""
+    """What serves: the adapter, and the log entry that put it there; None for what has served from the beginning."""
 
     adapter_id: str
     entry: dict[str, Any] | None
 
 
-def serving(log: pl.DataFrame, *, before_week: str | None = None, until_week: str | None = None) -> str:
-    """Adapter that serves after all entries (of weeks before `before_week`, or up to `until_week`); `base` before the first."""
+def serving(
+    log: pl.DataFrame, *, before_week: str | None = None, until_week: str | None = None, first: str | None = None
+) -> str:
+    """Adapter that serves after all entries (of weeks before `before_week`, or up to `until_week`).
+
+    Args:
+        first: what serves while nothing was made to; None for what the last decision noted, and `base` before the first. A week that
+            is decided keeps what its decision noted.
+    """
     known = log if before_week is None else log.filter(pl.col("week") < before_week)
     known = known if until_week is None else known.filter(pl.col("week") <= until_week)
     last = known.sort("week", "decided_at").tail(1)
-    return last["served_adapter_id"][0] if last.height else BASE
+    if not moves(known):
+        week = before_week or until_week
+        then = decided(log, week) if week else None
+        if then and then["previous_adapter_id"] is not None:
+            return then["previous_adapter_id"]
+        return first or (last["served_adapter_id"][0] if last.height else BASE)
+    return last["served_adapter_id"][0]
 
 
 def decisions(log: pl.DataFrame) -> pl.DataFrame:
@@ -66,16 +83,34 @@ def may_move(log: pl.DataFrame, week: str) -> bool:
 
 
 def moves(log: pl.DataFrame) -> list[dict[str, Any]]:
-    """The entries after which another adapter served than before, oldest first."""
+    """The entries after which another adapter served than before, oldest first.
+
+    One that repeats what served before it is none, also where the pack names another first incumbent than the entry before.
+    """
     ordered = log.sort("week", "decided_at").to_dicts()
     before = [BASE, *(row["served_adapter_id"] for row in ordered)]
-    return [row for row, old in zip(ordered, before, strict=False) if row["served_adapter_id"] != old]
+    return [
+        row for row, old in zip(ordered, before, strict=False)
+        if row["served_adapter_id"] != old and not _repeats_the_first(row)
+    ]  # fmt: skip
 
 
-def history(log: pl.DataFrame) -> list[Served]:
-    """What has served and was not rolled back, oldest first: the last one serves, the one before is what a rollback restores."""
-    standing = [Served(BASE, None)]
-    for row in moves(log):
+def _repeats_the_first(row: dict[str, Any]) -> bool:
+    """Whether an entry is a decision that left what served in the beginning: the base model, or an endpoint."""
+    served = row["served_adapter_id"]
+    first = served == BASE or is_endpoint(served)
+    return first and row["previous_adapter_id"] == served and row["kind"] in (None, "decision")
+
+
+def history(log: pl.DataFrame, *, first: str | None = None) -> list[Served]:
+    """What has served and was not rolled back, oldest first: the last one serves, the one before is what a rollback restores.
+
+    Args:
+        first: as of `serving`; once something was made to serve, what served before it is first.
+    """
+    moved = moves(log)
+    standing = [Served((moved[0]["previous_adapter_id"] or BASE) if moved else serving(log, first=first), None)]
+    for row in moved:
         if row["kind"] == "rollback":
             while len(standing) > 1 and standing[-1].adapter_id != row["served_adapter_id"]:
                 standing.pop()
@@ -85,7 +120,7 @@ def history(log: pl.DataFrame) -> list[Served]:
 
 
 def since(log: pl.DataFrame) -> dict[str, Any] | None:
-    """The entry since which the current adapter serves; None when the base model has served from the beginning."""
+    """The entry since which the current adapter serves; None for what has served from the beginning."""
     found = moves(log)
     return found[-1] if found else None
 

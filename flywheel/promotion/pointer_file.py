@@ -24,6 +24,7 @@ from flywheel.serving.vllm_server import ServerSpec
 from flywheel.settings import Settings
 from flywheel.workflows.base_model import BaseModel as Base
 from flywheel.workflows.pack import Pack
+from flywheel.workflows.serving_settings import is_endpoint, model_and_host
 
 
 class _Strict(BaseModel):
@@ -38,8 +39,16 @@ class ServedBase(_Strict):
     sha256: str
 
 
+class ServedEndpoint(_Strict):
+    """The endpoint that answers production; url is None where workflow.yaml does not name it any more."""
+
+    model: str
+    host: str
+    url: str | None
+
+
 class ServedBecause(_Strict):
-    """The log entry behind it; all None while the base model has served from the beginning."""
+    """The log entry behind it; all None for what has served from the beginning."""
 
     entry_id: str | None = None
     week: str | None = None
@@ -54,18 +63,20 @@ class Pointer(_Strict):
     """The pointer file.
 
     Attributes:
-        adapter_id: `base`, or the adapter; also the model name to ask the server for, and what traces must carry.
-        adapter_path: folder of the adapter, absolute; None for the base model.
-        adapter_sha256: hash of its config and weights, as its manifest has it; None for the base model.
+        adapter_id: `base`, the adapter, or the endpoint that serves until a first release; of the first two also the model name to ask the server for, and what traces must carry.
+        adapter_path: folder of the adapter, absolute; None where none serves.
+        adapter_sha256: hash of its config and weights, as its manifest has it; None where none serves.
+        base_model: what it stands on; None where an endpoint serves, and so are family and template.
         model_family, chat_template_sha256: the template that it was trained with.
-        vllm_arguments: arguments of vLLM's OpenAI server, without an address.
-        since: when it began to serve, UTC, ISO 8601; None for the base model from the beginning.
+        vllm_arguments: arguments of vLLM's OpenAI server, without an address; empty where an endpoint serves.
+        since: when it began to serve, UTC, ISO 8601; None for what has served from the beginning.
         previous_adapter_id: what a rollback would restore; None when there is nothing.
         because: the decision or the person's act behind it.
         log_entries: entries of the promotion log that this file knows.
         configuration: the whole configuration by part: model, adapter, quantisation, prompt, tools, template, decoding, vLLM.
         configuration_sha256: its hash; None in files of before there was one.
         evaluated_by: the decision or comparison that ran exactly this; None where none did, as after an edit of the pack.
+        endpoint: the endpoint that serves; None where a model of ours does.
     """
 
     schema_version: Literal[1] = 1
@@ -73,9 +84,9 @@ class Pointer(_Strict):
     adapter_id: str
     adapter_path: Path | None
     adapter_sha256: str | None
-    base_model: ServedBase
-    model_family: str
-    chat_template_sha256: str
+    base_model: ServedBase | None
+    model_family: str | None
+    chat_template_sha256: str | None
     vllm_arguments: list[str]
     since: str | None
     previous_adapter_id: str | None
@@ -84,6 +95,7 @@ class Pointer(_Strict):
     configuration: dict[str, Any] = {}
     configuration_sha256: str | None = None
     evaluated_by: str | None = None
+    endpoint: ServedEndpoint | None = None
 
 
 def pointer_of(
@@ -95,22 +107,41 @@ def pointer_of(
     Args:
         evaluated: hash of each configuration that was evaluated -> by what.
     """
-    adapter_id, entry, standing = serving(log), since(log), history(log)
+    first = pack.first_incumbent
+    adapter_id, entry, standing = serving(log, first=first), since(log), history(log, first=first)
+    because = ServedBecause(**{name: entry[name] for name in ServedBecause.model_fields} if entry else {})
+    moved: dict[str, Any] = {
+        "workflow": pack.name, "adapter_id": adapter_id, "since": entry["decided_at"].isoformat() if entry else None,
+        "previous_adapter_id": standing[-2].adapter_id if len(standing) > 1 else None, "because": because, "log_entries": log.height,
+    }  # fmt: skip
+    if is_endpoint(adapter_id):
+        return _of_endpoint(pack, base, adapter_id, moved, evaluated or {})
     # Where nobody can say what it was trained on, whoever serves it says why.
     on, _ = trained_on_each(Lake(settings.lake()), pack, base, settings.models(), {adapter_id})
     pack, base = on[adapter_id]
     spec = spec_of(settings, pack, base, adapter_id)
     folder, family = spec.adapters.get(adapter_id), spec.family
     parts = Configuration("pack", pack, base, adapter_id).parts()
-    because = {name: entry[name] for name in ServedBecause.model_fields} if entry else {}
     return Pointer(
-        workflow=pack.name, adapter_id=adapter_id, adapter_path=folder, adapter_sha256=_manifest_sha256(folder),
+        **moved, adapter_path=folder, adapter_sha256=_manifest_sha256(folder),
         base_model=ServedBase(name=base.name, path=base.folder, sha256=base.sha256), model_family=family.name,
         chat_template_sha256=family.template_sha256, vllm_arguments=spec.arguments(),
-        since=entry["decided_at"].isoformat() if entry else None,
-        previous_adapter_id=standing[-2].adapter_id if len(standing) > 1 else None,
-        because=ServedBecause(**because), log_entries=log.height, configuration=parts,
-        configuration_sha256=configuration_sha256(parts), evaluated_by=(evaluated or {}).get(configuration_sha256(parts)),
+        configuration=parts, configuration_sha256=configuration_sha256(parts), evaluated_by=(evaluated or {}).get(configuration_sha256(parts)),
+    )  # fmt: skip
+
+
+def _of_endpoint(
+    pack: Pack, base: Base, adapter_id: str, moved: dict[str, Any], evaluated: Mapping[str, str]
+) -> Pointer:
+    """The pointer to an endpoint: who is asked, and nothing of what is its own affair."""
+    first, (model, host) = pack.settings.first_incumbent, model_and_host(adapter_id)
+    named = first.endpoint if first and first.endpoint.id == adapter_id else None
+    parts = Configuration("pack", pack, base, adapter_id, endpoint=named).parts() if named else {}
+    sha256 = configuration_sha256(parts) if parts else None
+    return Pointer(
+        **moved, adapter_path=None, adapter_sha256=None, base_model=None, model_family=None, chat_template_sha256=None, vllm_arguments=[],
+        configuration=parts, configuration_sha256=sha256, evaluated_by=evaluated.get(sha256 or ""),
+        endpoint=ServedEndpoint(model=model, host=host, url=named.url if named else None),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from flywheel.serving.trained_on import TrainedOn, trained_on
 from flywheel.settings import Settings
 from flywheel.workflows.base_model import BaseModel
 from flywheel.workflows.pack import Pack
+from flywheel.workflows.serving_settings import is_endpoint
 
 
 class Release(NamedTuple):
@@ -38,6 +39,10 @@ class Releases(NamedTuple):
         """The promotion log as it is now."""
         return self.lake.read_weeks("promotion_log", workflow=self.pack.name)
 
+    def serves(self, log: pl.DataFrame) -> str:
+        """What serves after these entries: the pack's first incumbent before there were any."""
+        return serving(log, first=self.pack.first_incumbent)
+
     def trained_on(self, adapter_id: str) -> TrainedOn:
         """The pack and base model that an adapter serves with; raises FlywheelError when its base model is gone."""
         return trained_on(self.lake, self.pack, self.base, self.settings.models(), adapter_id)
@@ -53,9 +58,9 @@ class Releases(NamedTuple):
             return self._again(log, row, candidate)
         for act in log.filter(kind="approval", decision_id=row["decision_id"]).iter_rows(named=True):
             return self._again(log, act, candidate)
-        if serving(log) != decision["incumbent_adapter_id"]:
+        if self.serves(log) != decision["incumbent_adapter_id"]:
             raise FlywheelError(
-                f"{candidate} was judged against {decision['incumbent_adapter_id']}, and {serving(log)} serves meanwhile",
+                f"{candidate} was judged against {decision['incumbent_adapter_id']}, and {self.serves(log)} serves meanwhile",
                 where=f"promotion_log of {self.pack.name}", remedy=_override_remedy(self.pack.name, candidate),
             )  # fmt: skip
         return self._move(log, candidate, "approval", by=by, reason=reason, decision=row)
@@ -65,7 +70,7 @@ class Releases(NamedTuple):
         _named(by)
         _reasoned(reason, "--override")
         log = self.log()
-        if adapter_id == serving(log):
+        if adapter_id == self.serves(log):
             raise FlywheelError(f"{adapter_id} serves already", where=self.pack.name, remedy="nothing is to be done")
         return self._move(log, adapter_id, "override", by=by, reason=reason)
 
@@ -74,9 +79,9 @@ class Releases(NamedTuple):
         _named(by)
         _reasoned(reason, "a rollback")
         log = self.log()
-        standing = history(log)
+        standing = history(log, first=self.pack.first_incumbent)
         if len(standing) < 2:
-            raise FlywheelError("there is nothing to roll back: nothing served before the base model",
+            raise FlywheelError(f"there is nothing to roll back: nothing served before {_called(standing[0].adapter_id)}",
                                 where=f"promotion_log of {self.pack.name}", remedy="flywheel status says what serves")  # fmt: skip
         previous = standing[-2].adapter_id
         if not override and (differs := self._other_tools(previous)):
@@ -127,7 +132,7 @@ class Releases(NamedTuple):
 
     def _again(self, log: pl.DataFrame, act: dict[str, Any], candidate: str) -> Release:
         """The same approval a second time: nothing to do while it serves, refused once it was taken back."""
-        if serving(log) == candidate:
+        if self.serves(log) == candidate:
             return Release(act, moved=False)
         last = log.sort("week", "decided_at").row(-1, named=True)
         raise FlywheelError(
@@ -140,13 +145,16 @@ class Releases(NamedTuple):
         decision: dict[str, Any] | None = None,
     ) -> Release:  # fmt: skip
         """Append the act and nothing else; raises ConcurrentWrite when the log has grown since it was read."""
-        if adapter_id != BASE and adapter_id not in self._known():
+        others = [BASE, *([self.pack.first_incumbent] if self.pack.first_incumbent else [])]
+        ours = kind != "rollback" or not is_endpoint(adapter_id)  # a rollback leads to what the log holds
+        if ours and adapter_id not in {*others, *self._known()}:
             raise FlywheelError(f"no checkpoint of {self.pack.name} is called {adapter_id!r}", where="checkpoint",
-                                remedy=f"name one of: {', '.join([BASE, *self._known()])}")  # fmt: skip
-        open_served(self.settings, self.pack.name, adapter_id, self.trained_on(adapter_id).base)
+                                remedy=f"name one of: {', '.join([*others, *self._known()])}")  # fmt: skip
+        if not is_endpoint(adapter_id):
+            open_served(self.settings, self.pack.name, adapter_id, self.trained_on(adapter_id).base)
         behind = decision or {"decision_id": None, "verdict": None}
         row = entry(
-            newest_decided(log), behind["decision_id"], behind["verdict"], serving(log), adapter_id,
+            newest_decided(log), behind["decision_id"], behind["verdict"], self.serves(log), adapter_id,
             next_moment(log, datetime.now(UTC)), candidate=adapter_id, kind=kind, by=by.strip(), reason=reason.strip(),
             tools_sha256=self.pack.tools_sha256, place=log.height,
         )  # fmt: skip
@@ -158,8 +166,8 @@ class Releases(NamedTuple):
         return list(dict.fromkeys(trained.sort("week")["adapter_id"]))
 
     def _other_tools(self, adapter_id: str) -> str | None:
-        """What is to be said of an adapter that was not trained on today's tools; None where it was, and of the base model."""
-        if adapter_id == BASE:
+        """What is to be said of an adapter that was not trained on today's tools; None where it was, of the base model and of an endpoint."""
+        if adapter_id == BASE or is_endpoint(adapter_id):
             return None
         trained = self.lake.read_columns(
             "checkpoint", ("tools_sha256",), workflow=self.pack.name, where=pl.col("adapter_id") == adapter_id
@@ -168,6 +176,10 @@ class Releases(NamedTuple):
         if self.pack.tools_sha256 in tools:
             return None
         return "was trained on other tools" if tools - {None} else "does not say which tools it was trained on"
+
+
+def _called(adapter_id: str) -> str:
+    return "the base model" if adapter_id == BASE else adapter_id
 
 
 def _named(by: str) -> None:

@@ -5,6 +5,7 @@ What fails here makes the verdict INVALID and the incumbent stays: a broken run 
 
 import json
 from collections.abc import Collection
+from typing import Any
 
 import polars as pl
 
@@ -24,6 +25,7 @@ def invalidity(evidence: Evidence) -> list[str]:
     reasons += [reason for name, rows in arms.items() for reason in unscored(name, rows)]
     every = {**arms, "A/A run": evidence.again}
     reasons += _attached_server_changed(every) + _shared_server_changed(every)
+    reasons += _endpoint_changed({"incumbent": evidence.incumbent, "A/A run": evidence.again})
     ran = [set(rows["case_id"]) for rows in arms.values()]
     if ran[0] != ran[1]:
         only = len(ran[0] - ran[1]), len(ran[1] - ran[0])
@@ -67,6 +69,40 @@ def _differing(seen: list[tuple[str, dict[str, str]]], parts: tuple[str, ...], w
             said = ", ".join(f"{value} at the {name}" for name, value in told.items())
             reasons.append(f"{which} changed between arms, in {part}: {said}")
     return reasons
+
+
+def _endpoint_changed(arms: dict[str, pl.DataFrame]) -> list[str]:
+    """An endpoint may answer as another model from one request to the next: then nobody knows who was compared."""
+    seen = [(name, server) for name, rows in arms.items() for server in asked_of_endpoint(rows)]
+    reasons = [f"the endpoint changed while the {name} ran: {server['changed']}" for name, server in seen if server.get("changed")]  # fmt: skip
+    told = {name: server.get("answered_as") for name, server in seen}
+    if not reasons and len(set(told.values())) > 1:
+        said = ", ".join(f"{value} at the {name}" for name, value in told.items())
+        reasons.append(
+            f"the endpoint changed between the incumbent and its A/A run, in the model that answered: {said}"
+        )
+    return reasons
+
+
+def asked_of_endpoint(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """What rows say of the endpoints that answered them; empty where a server of adapters did."""
+    if "server" not in rows.columns:
+        return []
+    texts = rows["server"].cast(pl.String).drop_nulls()
+    return [json.loads(text) for text in texts.unique().sort() if '"endpoint":' in text]
+
+
+def endpoint_sentence(incumbent: pl.DataFrame) -> str | None:
+    """What a verdict against an endpoint rests on and cannot know, in words; None where the incumbent is ours."""
+    told = asked_of_endpoint(incumbent)
+    if not told:
+        return None
+    server = told[0]
+    return (
+        f"the incumbent is the endpoint {server['model']} at {server['endpoint']} (answered as {server.get('answered_as', 'not said')}). Not "
+        f"proven of it: {server.get('not_proven', 'anything')}. Floors and ceilings hold the candidate alone: the endpoint's seconds hold the "
+        "way there, and what it costs is not known here"
+    )
 
 
 def broken(results: pl.DataFrame, gone: Collection[str]) -> list[str]:

@@ -10,11 +10,23 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from flywheel.lake import TABLES, Lake
+from flywheel.workflows.serving_settings import is_endpoint
 
 WEEKLY_TABLES = ("production_traces", "eval_results", "promotion")
 # What a line of a plot depends on: of production's failures, of the benchmark, of what corrections came from.
 FAILURES = ("detectors", "tools")
-BENCHMARK = ("core", "cases", "benchmark", "pack_tools", "scorer", "decoding", "qa_mode", "base_model", "template")
+BENCHMARK = (
+    "core",
+    "cases",
+    "benchmark",
+    "pack_tools",
+    "scorer",
+    "decoding",
+    "qa_mode",
+    "base_model",
+    "template",
+    "incumbent",
+)
 _MEASURED = (
     "week", "case_id", "case_cluster", "category", "slice", "arm", "epoch", "adapter_id", "success", "infra_error",
     "benchmark_version", "scorer_version", "decoding",
@@ -33,6 +45,7 @@ class Conditions(NamedTuple):
         scorer, decoding: as in `eval_results`.
         qa_mode: of the corrections behind the candidate.
         base_model, template: hashes of what the week's candidate was trained on. The measure stays the same, what is measured is another.
+        incumbent: the endpoint that the candidate was compared with, or `ours`.
     """
 
     detectors: str | None = None
@@ -46,6 +59,7 @@ class Conditions(NamedTuple):
     qa_mode: str | None = None
     base_model: str | None = None
     template: str | None = None
+    incumbent: str | None = None
 
 
 def weeks_of(lake: Lake, workflow: str, until: str | None = None) -> list[str]:
@@ -86,11 +100,16 @@ def conditions(lake: Lake, workflow: str, weeks: Sequence[str], results: pl.Data
     cores, cases = _case_ids(core(results)), _case_ids(results)
     trained = lake.read_columns("checkpoint", ("week", "base_model_sha256", "chat_template_sha256"), workflow=workflow)
     bases, templates = _last_of(trained, "base_model_sha256"), _last_of(trained, "chat_template_sha256")
+    incumbents = {
+        week: adapter if is_endpoint(adapter) else "ours"
+        for week, adapter in _last_of(results.filter(arm="incumbent"), "adapter_id").items()
+    }
     return {
         week: Conditions(
             detectors.get(week), _last_of(often, "tools_sha256").get(week), pack_tools.get(week), cores.get(week), cases.get(week),
             _last_of(results, "benchmark_version").get(week), _last_of(results, "scorer_version").get(week),
             _last_of(results, "decoding").get(week), qa_modes.get(week), bases.get(week), templates.get(week),
+            incumbents.get(week),
         )
         for week in weeks
     }  # fmt: skip
@@ -112,15 +131,16 @@ def marks(known: Mapping[str, Conditions], names: Iterable[str]) -> dict[str, li
 
 
 def breaks(labels: Sequence[str]) -> bool:
-    """Whether a line ends at a week with these marks: all do that but those of cases added outside the core and of another candidate."""
+    """Whether a line ends at a week with these marks: all do that but those of cases added outside the core, of another candidate and of another incumbent."""
     return any(label not in _UNBROKEN for label in labels)
 
 
 _ADDED = "cases added, core unchanged"
-_UNBROKEN = (_ADDED, "other base model", "other template")
+_UNBROKEN = (_ADDED, "other base model", "other template", "other kind of incumbent")
 _NAMES = {
     "detectors": "other detectors", "tools": "other tools", "pack_tools": "other tools", "core": "other benchmark", "scorer": "other scorer",
     "decoding": "other decoding", "qa_mode": "other QA mode", "base_model": "other base model", "template": "other template",
+    "incumbent": "other kind of incumbent",
 }  # fmt: skip
 
 

@@ -91,17 +91,41 @@ def _evaluation(facts: WeekFacts) -> str:
 
 
 def server_note(results: pl.DataFrame) -> str:
-    """Of results from a server that was running already: which it was, and what of it could not be proven. Of one of ours: who shares it."""
-    attached = (
-        results.filter(pl.col("server").cast(pl.String).str.contains('"attached":', literal=True))["server"]
-        .unique()
-        .sort()
+    """Of results from a server that somebody else runs: which it was, and what of it could not be proven. Of one of ours: who shares it."""
+    return _endpoint_note(results) + _attached_note(results) + _shared_note(results)
+
+
+def _shared_note(results: pl.DataFrame) -> str:
+    who = sorted({one["shared_by"] for one in _described(results, "shared_by")})
+    return f"<p>{_text(f'Asked of one server that was shared by {who[0]}.')}</p>" if who else ""
+
+
+def _described(results: pl.DataFrame, kind: str) -> list[dict[str, Any]]:
+    """What the rows of a kind of server say of it."""
+    of_kind = pl.col("server").cast(pl.String).str.contains(f'"{kind}":', literal=True)
+    return [json.loads(text) for text in results.filter(of_kind)["server"].unique().sort()]
+
+
+def _endpoint_note(results: pl.DataFrame) -> str:
+    told = _described(results, "endpoint")
+    if not told:
+        return ""
+    names = sorted(
+        {f"{one['model']} at {one['endpoint']} (answered as {one.get('answered_as', 'not said')})" for one in told}
     )
-    if not attached.len():
-        described = [json.loads(text) for text in results["server"].cast(pl.String).drop_nulls().unique()]
-        who = sorted({one["shared_by"] for one in described if "shared_by" in one})
-        return f"<p>{_text(f'Asked of one server that was shared by {who[0]}.')}</p>" if who else ""
-    told = [json.loads(text) for text in attached]
+    said = (
+        f"The incumbent is an endpoint: {', '.join(names)}. Its seconds hold the way there, so latencies of the two arms are not one measure, "
+        "and what it costs is not known here. Not proven of it:"
+    )
+    unproven = sorted({proof for one in told for proof in one.get("not_proven", "anything").split("; ")})
+    items = "".join(f"<li>{_text(proof)}</li>" for proof in unproven)
+    return f"<p>{_text(said)}</p><ul>{items}</ul>"
+
+
+def _attached_note(results: pl.DataFrame) -> str:
+    told = _described(results, "attached")
+    if not told:
+        return ""
     hosts, versions = ({one[name] for one in told} for name in ("attached", "vllm"))
     said = f"Asked of a server that ran already, at {', '.join(sorted(hosts))}, vLLM {', '.join(sorted(versions))}."
     unproven = sorted({proof for one in told for proof in one["not_proven"].split("; ")})

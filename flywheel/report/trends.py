@@ -11,6 +11,7 @@ import scipy  # scipy.stats is loaded by its first use: the code location needs 
 from flywheel.lake import TABLES, Lake
 from flywheel.report.conditions import FAILURES, conditions, marks, measured, weeks_of
 from flywheel.report.curve import learning_curve
+from flywheel.workflows.serving_settings import is_endpoint
 
 CONFIDENCE = 0.95
 LATER = timedelta(days=14)
@@ -157,9 +158,11 @@ def rate_ratio(after: tuple[int, int], before: tuple[int, int]) -> tuple[float, 
 
 
 def _speed(lake: Lake, workflow: str, curve: pl.DataFrame) -> pl.DataFrame:
-    """Seconds and tokens per model step of what serves, where its own week's evaluation measured it."""
+    """Seconds and tokens per model step of what serves, where its own week's evaluation measured it; an endpoint's are another measure."""
     wanted = {
-        (row["week"], row["adapter_id"]) for row in curve.iter_rows(named=True) if row["measured_in"] == row["week"]
+        (row["week"], row["adapter_id"])
+        for row in curve.iter_rows(named=True)
+        if row["measured_in"] == row["week"] and not is_endpoint(row["adapter_id"])
     }
     columns = [
         "week",

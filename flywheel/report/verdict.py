@@ -8,6 +8,7 @@ import polars as pl
 
 from flywheel.report.curve import BASE
 from flywheel.report.next_asks import Ask
+from flywheel.workflows.serving_settings import is_endpoint, model_and_host
 
 SHOWN_ASKS = 6
 
@@ -78,10 +79,12 @@ def _since(entries: pl.DataFrame, serves: str) -> str:
     start: Mapping[str, Any] | None = None
     before = BASE
     for row in entries.iter_rows(named=True):
-        if row["served_adapter_id"] != before:
+        if is_endpoint(row["served_adapter_id"]) and _kind(row) == "decision" and start is None:
+            before = row["served_adapter_id"]  # a decision leaves an endpoint in place, it never puts it there
+        elif row["served_adapter_id"] != before:
             start, before = row, row["served_adapter_id"]
     if start is None or before != serves:
-        return ", as it has from the beginning" if serves == BASE else ""
+        return ", as it has from the beginning" if serves == BASE or is_endpoint(serves) else ""
     return f" since {start['decided_at']:%-d %B %Y}, by the decision of week {start['week']}" if _kind(start) == "decision" else (
         f" since {start['decided_at']:%-d %B %Y}, by {_kind(start)} of {start.get('by') or 'an unnamed person'}"
     )  # fmt: skip
@@ -99,6 +102,8 @@ def _kind(row: Mapping[str, Any]) -> str:
 
 
 def _name(adapter: str | None) -> str:
+    if is_endpoint(adapter):
+        return "the endpoint {} at {}".format(*model_and_host(adapter or ""))
     return "the base model" if adapter in (BASE, None) else f"adapter {adapter}"
 
 

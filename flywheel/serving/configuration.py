@@ -19,7 +19,6 @@ from flywheel.chat.families import FamilyName, find_family
 from flywheel.chat.render import Message, Renderer, canonical_tools
 from flywheel.errors import FlywheelError
 from flywheel.serving.adapters import largest_rank
-from flywheel.serving.endpoint import EndpointSettings
 from flywheel.serving.vllm_server import BASE, PINNED_VLLM, ServerSpec
 from flywheel.toolcalls.arguments import sha256_of
 from flywheel.workflows.base_model import BaseModel as Base
@@ -27,6 +26,7 @@ from flywheel.workflows.base_model import find_base_model
 from flywheel.workflows.evaluation_settings import Decoding
 from flywheel.workflows.loader import load_tools
 from flywheel.workflows.pack import Pack
+from flywheel.workflows.serving_settings import EndpointSettings
 
 PACK = "pack"
 # Parsers of vLLM 0.32 with a grammar of their calls.
@@ -137,18 +137,21 @@ class Configuration:
             "vllm": (vllm or (str(self.python) if self.python else PINNED_VLLM)).split("+")[0],
             "examples_sha256": sha256_of(list(self.examples)) if self.examples else None, "constrained": self.constrained, "endpoint": None,
         }  # fmt: skip
-        if self.endpoint is None:
-            return parts
-        asked = {"host": self.endpoint.host, **self.endpoint.model_dump(exclude={"url"})}
-        return {
-            **parts,
-            **dict.fromkeys(("base_model_sha256", "quantization", "model_family", "chat_template_sha256", "vllm")),
-            "endpoint": asked,
-        }
+        return parts if self.endpoint is None else parts_of_endpoint(parts, self.endpoint.asked())
 
     def asked_alike(self, other: "Configuration") -> bool:
         """Whether one server can answer for both at once: they differ in nothing but the adapter."""
         return {**self.parts(), "adapter_id": ""} == {**other.parts(), "adapter_id": ""}
+
+
+def parts_of_endpoint(parts: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a configuration whose answers come from an endpoint: what is its own affair is nobody's to say.
+
+    Args:
+        asked: what it is asked, as `EndpointSettings.asked` has it.
+    """
+    unknown = ("base_model_sha256", "quantization", "model_family", "chat_template_sha256", "vllm")
+    return {**parts, **dict.fromkeys(unknown), "endpoint": asked}
 
 
 def configuration_sha256(parts: dict[str, Any]) -> str:

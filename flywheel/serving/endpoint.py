@@ -1,50 +1,30 @@
 """Any server that speaks OpenAI's chat completions, asked for one assistant step as vLLM is: a frontier model beside ours.
 
 A host elsewhere has to stand in the pack under `egress` with purpose frontier (design.md 8.16); a request in which personal data is
-found is not sent, and each send is logged by counts and hash. Such a server gives no token ids, so raw outputs are its JSON.
+found is not sent, and each send is logged by counts and hash. Such a server gives no token ids, so raw outputs are its JSON. An answer
+that names another model than the one asked for is no answer.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field
 
 from flywheel.chat.render import Message, canonical_tools
 from flywheel.privacy.egress import Destination, log_send
 from flywheel.serving.client import ModelStep, assistant_message
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
+from flywheel.workflows.serving_settings import EndpointSettings
 
 PURPOSE = "frontier"
 _ATTEMPTS, _LONGEST_WAIT = 5, 60.0
-
-
-class EndpointSettings(BaseModel):
-    """`endpoint` of a configuration.
-
-    Attributes:
-        url: base URL, as in https://api.example.com/v1.
-        model: name of the model there.
-        omit: fields of the request that this server refuses, e.g. seed.
-        extra: fields it wants besides, e.g. {max_completion_tokens: 512}.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    url: str
-    model: str = Field(min_length=1)
-    omit: list[str] = []
-    extra: dict[str, Any] = {}
-
-    @property
-    def host(self) -> str:
-        """The server's name, for people and for results."""
-        return urlsplit(self.url).netloc.rpartition("@")[2]
+# What an alias stands for: large-1 answers as large-1-2026-01-31, never as large-1-mini.
+_VERSION = re.compile(r"(?:[-@:]v?\d[\d.-]*)?")
 
 
 class NotSent(httpx.HTTPError):
@@ -59,6 +39,10 @@ class EndpointClient:
         log: the log of sends.
         key: sent as a bearer token where there is one, and nowhere written.
         pause: waits for so many seconds where the server asks for it.
+
+    Attributes:
+        answered_as: models that its answers named so far.
+        fingerprints: what they called the system behind it.
     """
 
     def __init__(
@@ -66,6 +50,8 @@ class EndpointClient:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:  # fmt: skip
         self._endpoint, self._to, self._log, self._pause = endpoint, to, log, pause
+        self.answered_as: set[str] = set()
+        self.fingerprints: set[str] = set()
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.AsyncClient(timeout=timeout_seconds, headers=headers, trust_env=False)
 
@@ -103,6 +89,7 @@ class EndpointClient:
         try:
             answer = response.json()
             choice = answer["choices"][0]
+            self._noted(answer)
             raw, used = canonical_json(choice["message"]), answer.get("usage") or {}
             choice = {"message": _texts(choice["message"]), "finish_reason": choice.get("finish_reason") or "stop"}
             return ModelStep(
@@ -112,6 +99,18 @@ class EndpointClient:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             kind = response.headers.get("content-type", "unnamed content")
             raise httpx.DecodingError(f"no chat completion but {kind}: {response.text[:200]!r}") from error
+
+    def _noted(self, answer: dict[str, Any]) -> None:
+        """Remember who says that it answered; raises httpx.DecodingError where that is not who was asked."""
+        named = answer.get("model")
+        if isinstance(named, str) and named:
+            if not is_model(self._endpoint, named):
+                raise httpx.DecodingError(
+                    f"asked for {self._endpoint.model}, and {named[:100]} answered (where that is its name: endpoint.answers_as)"
+                )
+            self.answered_as.add(named)
+        if isinstance(fingerprint := answer.get("system_fingerprint"), str) and fingerprint:
+            self.fingerprints.add(fingerprint)
 
     async def _send(self, body: dict[str, Any]) -> httpx.Response:
         """Post, and try again after a pause: 429 and 503 as the server asks for it, and connections that broke."""
@@ -139,6 +138,14 @@ class EndpointClient:
                 told = answer.headers.get("retry-after", "")
                 seconds = float(told) if told.isdecimal() else seconds
         raise AssertionError("unreachable: the last attempt returned or raised")
+
+
+def is_model(endpoint: EndpointSettings, named: str) -> bool:
+    """Whether an answer's model is the one asked for: the same name, also without its publisher's, or a dated version of it."""
+    if named in (endpoint.model, endpoint.answers_as):
+        return True
+    asked, answered = (name.rpartition("/")[2].casefold().removesuffix("-latest") for name in (endpoint.model, named))
+    return answered.startswith(asked) and _VERSION.fullmatch(answered[len(asked) :]) is not None
 
 
 def _texts(message: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from flywheel.serving.vllm_server import BASE
 from flywheel.settings import Settings
 from flywheel.workflows.base_model import BaseModel
 from flywheel.workflows.pack import Pack
+from flywheel.workflows.serving_settings import is_endpoint
 
 _DATASETS = ("sft_dataset", "preference_dataset")
 
@@ -43,8 +44,8 @@ def start_of(
     if pack.settings.training.start == "base":
         return Start(None, "a fresh adapter on the base model")
     reason = (
-        "the base model serves: there is no adapter to go on from"
-        if incumbent == BASE
+        f"{'the base model' if incumbent == BASE else incumbent} serves: there is no adapter to go on from"
+        if incumbent == BASE or is_endpoint(incumbent)
         else _unfit(lake, settings, pack, base, incumbent, template_sha256)
         or _untrue(lake, pack.name, incumbent, withdrawn)
     )

@@ -20,7 +20,7 @@ from flywheel.workflows.privacy_settings import Egress, Privacy
 from flywheel.workflows.responses import Response
 from flywheel.workflows.retention_settings import Retention
 from flywheel.workflows.route import Route
-from flywheel.workflows.serving_settings import Attach
+from flywheel.workflows.serving_settings import Attach, FirstIncumbent
 from flywheel.workflows.skill_settings import Skills
 from flywheel.workflows.training_settings import Training
 
@@ -157,7 +157,7 @@ class WorkflowSettings(_Strict):
 
     `rates` are costs an hour in one currency: accelerator_hour, expert_hour, and annotator_hour to auditor_hour where they differ.
     `trainer` and `serving` say whether this machine trains and serves: where it does not, learn stops there and says so; `attach` is a
-    server that runs already (docs/elsewhere.md).
+    server that runs already (docs/elsewhere.md). `first_incumbent` is the endpoint that answers production until a first release.
     """
 
     owner: str
@@ -185,6 +185,7 @@ class WorkflowSettings(_Strict):
     trainer: Literal["here", "elsewhere"] = "here"
     serving: Literal["here", "attach", "elsewhere"] = "here"
     attach: Attach | None = None
+    first_incumbent: FirstIncumbent | None = None
     training: Training = Training()
     datasets: Datasets = Datasets()
     evaluation: Evaluation = Evaluation()
@@ -238,6 +239,12 @@ class Pack:
         if not self.responses:
             return self.tools_sha256
         return sha256_of([self.tools_sha256, *([one.name, one.schema] for one in self.responses)])
+
+    @property
+    def first_incumbent(self) -> str | None:
+        """Id of the endpoint that serves until an adapter was released; None where that is the base model."""
+        first = self.settings.first_incumbent
+        return first.endpoint.id if first else None
 
     def response(self, name: str) -> ResponseSchema | None:
         """The response schema of that name; None where the pack declares none."""

@@ -1,6 +1,7 @@
 """`flywheel evaluate --gate A B`: what CI reads, the exit code, for every way in which it can end."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,23 @@ def test_whatever_kept_it_from_a_verdict_is_invalid_and_never_a_rejection(home: 
     assert ended.exit_code == 3 and "examples are near cases of the benchmark" in ended.output
     Lake(home / "home" / "lake").replace_partition("benchmark", [], workflow="door")
     assert "no frozen benchmark" in typed(home).output
+
+
+def test_the_word_pack_stands_for_the_endpoint_while_that_is_what_serves(home: Path, monkeypatch: pytest.MonkeyPatch):
+    workflows = home / "home" / "workflows"
+    kept = workflows.resolve() / "door"
+    workflows.unlink()
+    shutil.copytree(kept, workflows / "door")
+    file = workflows / "door" / "workflow.yaml"
+    file.write_text(
+        f"{file.read_text()}\nfirst_incumbent: {{endpoint: {{url: 'http://127.0.0.1:9/v1', model: large-1}}}}\n"
+    )
+    comparing(monkeypatch, lambda arm, n: True)
+    ended = typed(home)
+    assert "which differ in base_model_sha256, adapter_id" in ended.output and "endpoint" in ended.output, ended.output
+    (row,) = Lake(home / "home" / "lake").read_weeks("configuration_verdicts", workflow="door").to_dicts()
+    baseline, candidate = json.loads(row["baseline"]), json.loads(row["candidate"])
+    assert (baseline["adapter_id"], baseline["endpoint"]["model"]) == ("endpoint:large-1@127.0.0.1:9", "large-1")
+    assert (candidate["adapter_id"], candidate["endpoint"]) == ("base", None), (
+        "a file says nothing of it: the base model here"
+    )

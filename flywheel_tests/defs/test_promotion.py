@@ -131,3 +131,31 @@ def test_a_decision_notes_what_its_arms_ran_with_unless_the_pack_was_edited_sinc
     run(acts, WEEKS[1])
     assert acts.log().sort("week")["configuration"][1] is None
     assert read_pointer(acts.settings.pointer("door")).evaluated_by is None
+
+
+def test_a_candidate_takes_over_from_the_endpoint_and_the_log_notes_it(acts: Releases):
+    workflows = acts.settings.home / "workflows"
+    kept = workflows.resolve() / "door"
+    workflows.unlink()
+    shutil.copytree(kept, workflows / "door")
+    file = workflows / "door" / "workflow.yaml"
+    file.write_text(
+        f"{file.read_text()}\nfirst_incumbent: {{endpoint: {{url: 'http://127.0.0.1:9/v1', model: large-1}}}}\n"
+    )
+    endpoint, first, second = (
+        "endpoint:large-1@127.0.0.1:9",
+        make_adapter(acts.settings, 1),
+        make_adapter(acts.settings, 2),
+    )
+    evaluated(acts, WEEKS[0], first, endpoint)
+    row = run(acts, WEEKS[0])
+    assert (row["incumbent_adapter_id"], row["served_adapter_id"]) == (endpoint, first)
+    log = acts.log().row(0, named=True)
+    assert (log["previous_adapter_id"], log["served_adapter_id"]) == (endpoint, first)
+    pointer = read_pointer(acts.settings.pointer("door"))
+    assert pointer.adapter_id == first and pointer.previous_adapter_id == endpoint
+    evaluated(acts, WEEKS[1], second, endpoint)
+    with pytest.raises(dg.Failure, match=f"was evaluated against {endpoint}, and {first} serves"):
+        run(acts, WEEKS[1])
+    file.write_text(file.read_text().replace("first_incumbent", "# "))
+    assert run(acts, WEEKS[0])["incumbent_adapter_id"] == endpoint, "a decided week keeps what it was judged against"

@@ -133,6 +133,13 @@ def test_who_is_asked_was_made_before(lake: Lake):
         who_is_asked(lake, "door", WEEK, "a2")
 
 
+def test_an_endpoint_is_not_asked_productions_steps(lake: Lake):
+    first = "endpoint:large-1@api.example.com"
+    judged(lake, {BEFORE: "a1"}, {BEFORE: ("a1", first)})
+    who = who_is_asked(lake, "door", WEEK, first)
+    assert [arm.name for arm in who.arms] == ["checkpoint"] and who.spared == [first]
+
+
 def test_nothing_is_asked_that_an_earlier_dataset_held(lake: Lake, door: Pack, renderer: Renderer):
     steps, _ = production_steps(week_of([item(n, call(door="red"), door, messages=json.dumps([SYSTEM, {"role": "user", "content": f"open {n}"}, call(door="red")]))
                                          for n in range(5)]), door, renderer)  # fmt: skip

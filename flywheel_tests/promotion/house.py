@@ -68,7 +68,7 @@ def decide(
     from flywheel.promotion.pointer import serving
 
     log = acts.log()
-    incumbent = serving(log, before_week=week)
+    incumbent = serving(log, before_week=week, first=acts.pack.first_incumbent)
     trained = blank("checkpoint", adapter_id=candidate, tools_sha256=tools or acts.pack.tools_sha256)
     acts.lake.replace_partition("checkpoint", [trained], workflow="door", week=week)
     served = candidate if automatic and verdict == "PROMOTE" else incumbent

@@ -63,7 +63,7 @@ READ = {"scorer_version": "1", "decoding": "greedy"}
 
 def test_an_a_a_run_of_the_last_four_weeks_stands_in_and_no_other():
     def found(*rows: dict[str, Any]):
-        return last_noise(verdicts(*rows), week="2026-03-02", **READ)
+        return last_noise(verdicts(*rows), week="2026-03-02", incumbent="a", **READ)
 
     noise = found(a_a("2026-02-02"), a_a("2026-02-09"))
     assert noise and noise.week == "2026-02-09" and "in week 2026-02-09: 3 of 60" in noise.sentence()
@@ -76,7 +76,7 @@ def test_an_a_a_run_of_the_last_four_weeks_stands_in_and_no_other():
 
 def test_a_session_without_its_a_a_run_rests_on_a_stored_one_or_is_invalid():
     good, old = arm(rate(0.6)), arm(rate(0.05, seed=1), "incumbent")
-    noise = last_noise(verdicts(a_a("2026-02-23")), week="2026-03-02", **READ)
+    noise = last_noise(verdicts(a_a("2026-02-23")), week="2026-03-02", incumbent="a", **READ)
     past = Past(
         1,
         None,

@@ -13,8 +13,9 @@ import pytest
 
 from flywheel.errors import FlywheelError
 from flywheel.privacy.egress import Destination, destination
-from flywheel.serving.endpoint import EndpointClient, EndpointSettings, NotSent
+from flywheel.serving.endpoint import EndpointClient, NotSent
 from flywheel.workflows.pack import Egress
+from flywheel.workflows.serving_settings import EndpointSettings
 
 HERE = Destination("127.0.0.1", False, ())
 ASK: list[dict[str, Any]] = [{"role": "user", "content": "open the red door"}]
