@@ -138,20 +138,24 @@ class Several:
             return None
         settings, lake = self._settings, Lake(self._settings.lake())
         try:
-            adapters = _adapters(lake, stage, name, self._week)
+            adapters = _adapters(lake, stage, pack, self._week)
             if not adapters:
                 return None
             base = find_base_model(settings.models(), settings.base_model or pack.settings.base_model)
             servers = servers_of(lake, settings, pack, base, adapters)
         except FlywheelError:
             return None
-        own = {one for one in adapters if one not in servers.gone and servers.on[one].kind == servers.today.kind}
+        here = adapters - {*servers.gone, *servers.endpoints}
+        own = {one for one in here if servers.on[one].kind == servers.today.kind}
         return server_spec(settings, servers.today, own) if own else None
 
 
-def _adapters(lake: Lake, stage: str, workflow: str, week: str) -> set[str]:
-    """Who answers in the stage, `base` among them; empty where nobody is asked."""
-    incumbent = serving(lake.read_weeks("promotion_log", workflow=workflow), before_week=week)
+def _adapters(lake: Lake, stage: str, pack: Pack, week: str) -> set[str]:
+    """Who answers in the stage, `base` and an endpoint among them; empty where nobody is asked."""
+    workflow = pack.name
+    incumbent = serving(
+        lake.read_weeks("promotion_log", workflow=workflow), before_week=week, first=pack.first_incumbent
+    )
     if stage == "prequential_results":
         return {arm.adapter_id for arm in who_is_asked(lake, workflow, week, incumbent).arms}
     if not lake.has_partition("checkpoint", workflow=workflow, week=week):

@@ -142,6 +142,18 @@ def test_a_single_workflows_error_is_its_own(weeks: Weeks):
     assert caught.value is error and not weeks.said
 
 
+def test_an_endpoint_that_serves_until_a_first_release_is_not_on_the_shared_server(weeks: Weeks):
+    first = "first_incumbent: {endpoint: {url: http://127.0.0.1:1/v1, model: large-1}}"
+    candidate, other = weeks.add("door", 1), weeks.add("window", 2, also=first)
+    endpoint = weeks.packs("window")["window"].first_incumbent
+    assert endpoint and "large-1" in endpoint
+    every = sorted(str(one) for one in (candidate, other))
+    weeks.several("door", "window").ask("eval_results", ["door", "window"])
+    serves_before(weeks.lake, "window", endpoint)  # as a decision without a release notes it
+    weeks.several("door", "window").ask("eval_results", ["door", "window"])
+    assert [served for _, _, served in weeks.ran] == [every] * 4
+
+
 def test_an_incumbent_that_is_gone_or_on_another_base_is_not_on_the_shared_server(weeks: Weeks):
     candidate, other, third = weeks.add("door", 1), weeks.add("window", 2), weeks.add("gate", 3)
     serves_before(weeks.lake, "window", "adapter-that-is-gone")
