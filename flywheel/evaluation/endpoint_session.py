@@ -69,7 +69,7 @@ def evaluate_endpoint(benchmark: Benchmark, arms: Sequence[Arm], endpoint: Endpo
     rows = asyncio.run(_session(client, benchmark, arms, endpoint, folder))
     unproven = {proof for row in rows for proof in json.loads(row["server"])["not_proven"].split("; ")}
     name = f"{endpoint.settings.model} at {endpoint.settings.host}"
-    return Session(rows, 0, [], 0.0, [f"{name}: {proof}" for proof in sorted(unproven)], name)
+    return Session(rows, 0, [], 0.0, [f"{name}: {proof}" for proof in sorted(unproven)], asked=name)
 
 
 async def _session(
