@@ -31,7 +31,7 @@ weeks: $(READY) ## ten simulated weeks on a real model (over two hours, an estim
 	@$(BIN)/flywheel weeks
 
 test: $(READY) ## the default tests, under 8 minutes
-	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY) ## the slower tests, under 40 minutes
 	$(BIN)/python -m pytest -m slow

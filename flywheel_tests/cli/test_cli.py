@@ -24,6 +24,31 @@ def flywheel(*arguments: str, home: Path, code: int = 0) -> str:
     return " ".join(said.split())
 
 
+# One interpreter for several commands: what each costs is loading Dagster.
+_IN_TURN = """
+import contextlib, io, json, sys
+from flywheel.cli import app
+for arguments in json.loads(sys.argv[1]):
+    said, code = io.StringIO(), 0
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            app(arguments)
+        except SystemExit as ended:
+            code = ended.code
+    print(json.dumps([code, said.getvalue()]))
+"""
+
+
+def in_turn(commands: list[list[str]], home: Path) -> list[tuple[int, str]]:
+    """Exit code of each command and what it said, without line breaks; no traceback among it."""
+    environment = {**os.environ, "FLYWHEEL_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
+    command = [sys.executable, "-c", _IN_TURN, json.dumps(commands)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=True)
+    answers = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("[")]
+    assert len(answers) == len(commands) and "Traceback" not in ended.stdout, ended.stdout
+    return [(code or 0, " ".join(said.split())) for code, said in answers]
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path
@@ -32,19 +57,23 @@ def home(tmp_path: Path) -> Path:
 def test_a_newcomers_first_minutes(home: Path):
     assert "no workflow pack yet" in flywheel("status", home=home)
     assert "edit workflow.yaml" in flywheel("init", "airline", home=home)
-    assert "is there already" in flywheel("init", "airline", home=home, code=2)
-    assert json.loads(flywheel("status", "--json", home=home))[0]["serves"] == "base"
-    assert "fetch it once: flywheel model" in flywheel("doctor", home=home, code=1)
     line = {"id": "r1", "tools": [], "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}],
             "started_at": "2026-01-06T00:00:00Z"}  # fmt: skip
     (home / "runs.jsonl").write_text(json.dumps(line) + "\n{broken\n")
-    assert "in the inbox of airline" in flywheel("ingest", str(home / "runs.jsonl"), "--workflow", "airline", home=home)
-    said = flywheel("run", "--week", "2026-01-05", "--workflow", "airline", home=home)
+    week = ["--week", "2026-01-05", "--workflow", "airline"]
+    again, told, doctor, ingest = in_turn(
+        [["init", "airline"], ["status", "--json"], ["doctor"], ["ingest", str(home / "runs.jsonl"), "--workflow", "airline"]],
+        home,
+    )  # fmt: skip
+    assert again[0] == 2 and "is there already" in again[1]
+    assert told[0] == 0 and json.loads(told[1])[0]["serves"] == "base"
+    assert doctor[0] == 1 and "fetch it once: flywheel model" in doctor[1]
+    assert ingest[0] == 0 and "in the inbox of airline" in ingest[1]
+    said = flywheel("run", *week, home=home)
     assert "production_traces" in said and "with the experts" in said
-    assert "production_traces" in flywheel("report", "--week", "2026-01-05", "--workflow", "airline", home=home)
-    assert "the correction batch is open; they correct in: flywheel workbench --workflow airline" in flywheel(
-        "status", home=home
-    )
+    assert "production_traces" in flywheel("report", *week, home=home)
+    status = flywheel("status", home=home)
+    assert "the correction batch is open; they correct in: flywheel workbench --workflow airline" in status
 
 
 MISTAKES = [
@@ -64,29 +93,13 @@ MISTAKES = [
     (["pack", "confirm", "airline"], "no guess is named"),
     (["pack", "confirm", "airline", "x"], "no open guess is called x"),
 ]  # fmt: skip
-# One interpreter for all of them: what each costs is loading Dagster.
-_ALL = """
-import contextlib, io, json, sys
-from flywheel.cli import app
-for arguments in json.loads(sys.argv[1]):
-    said, code = io.StringIO(), 0
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        try:
-            app(arguments)
-        except SystemExit as ended:
-            code = ended.code
-    print(json.dumps([code, said.getvalue()]))
-"""
 
 
 def test_each_mistake_gets_an_error_that_names_the_remedy(home: Path):
     flywheel("init", "airline", home=home)
-    environment = {**os.environ, "FLYWHEEL_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
-    command = [sys.executable, "-c", _ALL, json.dumps([arguments for arguments, _ in MISTAKES])]
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=True)
-    answers = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("[")]
+    answers = in_turn([arguments for arguments, _ in MISTAKES], home)
     for (arguments, expected), (code, said) in zip(MISTAKES, answers, strict=True):
-        assert code == 2 and expected in " ".join(said.split()) and "Traceback" not in said, (arguments, said)
+        assert code == 2 and expected in said, (arguments, said)
 
 
 @pytest.mark.slow
