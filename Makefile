@@ -31,7 +31,7 @@ weeks: $(READY) ## ten simulated weeks on a real model (over two hours, an estim
 	@$(BIN)/flywheel weeks
 
 test: $(READY) ## the default tests, under 8 minutes
-	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the slower tests, under 40 minutes
 	$(BIN)/python -m pytest -m slow
@@ -39,7 +39,7 @@ test-slow: $(READY) ## the slower tests, under 40 minutes
 faults: $(READY) ## break things 130 times and compare: kills, full disk, races (36 minutes on a busy machine)
 	$(BIN)/python -m pytest -m faults -n 2
 
-year: $(READY) ## 52 weeks of three workflows through the real daemon, with stand-in children (not timed yet)
+year: $(READY) ## 52 weeks of three workflows through the real daemon, with stand-in children (about two hours, an estimate; goes on where it was stopped)
 	$(BIN)/python -m flywheel_tests.year.turn 52 .flywheel/year
 
 lap: $(READY) ## the same week with a tiny random-weight model: the edit-run cycle
