@@ -11,10 +11,12 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -130,18 +132,25 @@ def _on_ray(
     ray = _connected(workers)
     # A task takes one CPU; what was lost with a worker or its machine is tried again three times by Ray itself.
     task = ray.remote(_apply).options(runtime_env={"env_vars": ONE_THREAD})
-    jobs = [task.remote(function, shard) for shard in shards]
-    done = 0
+    waiting, done = iter(shards), 0
+    ahead = 2 * max(workers.count, int(ray.cluster_resources().get("CPU", 1)))
+    jobs = deque(task.remote(function, shard) for shard in islice(waiting, ahead))
     try:
-        for done, job in enumerate(jobs):  # noqa: B007
-            yield ray.get(job)
+        while jobs:
+            result = ray.get(jobs[0])
+            jobs.popleft()
+            jobs += [task.remote(function, shard) for shard in islice(waiting, 1)]
+            yield result
+            done += 1
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
         raise _killed(what, done, len(shards)) from error
     finally:
-        for job in jobs[done:]:
-            ray.cancel(job, force=True)
+        # Who stops early waits for the few that run, as of a pool. To cancel them is not safe: where a task ends in that very moment, Ray
+        # 2.60 fails a check of its own (task_manager.cc, CompletePendingTask) and ends this process without a word.
+        if jobs:
+            ray.wait(list(jobs), num_returns=len(jobs))
 
 
 def _apply(function: Callable[[Any], Result], shard: Any) -> Result:

@@ -50,6 +50,18 @@ def test_an_error_comes_out_of_a_worker_as_it_was_raised(workers: Workers):
     assert str(error) == str(FlywheelError("the shard is broken", where="shard 1", remedy="mend it"))
 
 
+@pytest.mark.slow
+def test_stopping_early_again_and_again_on_ray_leaves_this_process_alive(ray: None):
+    """With tasks cancelled it ended, without a word, within sixty such stops."""
+    for _ in range(60):
+        results = map_shards(partial(squared, 1), range(40), ON_RAY, what="squaring")
+        assert next(results)[0] == 1
+        results.close()
+    assert [value for value, _, _ in map_shards(partial(squared, 1), range(9), ON_RAY, what="squaring")] == [
+        number * number + 1 for number in range(9)
+    ]
+
+
 @pytest.mark.parametrize("workers", [TWO, pytest.param(ON_RAY, marks=pytest.mark.slow)], ids=["spawn", "ray"])
 def test_a_killed_worker_is_said_with_what_to_do(workers: Workers, request: pytest.FixtureRequest):
     if workers.executor == "ray":
