@@ -19,7 +19,7 @@ export PIP_NO_INDEX := 1
 export PIP_FIND_LINKS := $(abspath $(WHEELHOUSE))
 endif
 
-.PHONY: help demo weeks test test-slow faults year lap ui bench lint audit lock environment wheelhouse clean
+.PHONY: help demo weeks test test-slow test-long faults year lap ui bench lint audit lock environment wheelhouse clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -31,10 +31,13 @@ weeks: $(READY) ## ten simulated weeks on a real model (over two hours, an estim
 	@$(BIN)/flywheel weeks
 
 test: $(READY) ## the default tests, under 8 minutes
-	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not long and not faults" -n 2 --dist loadfile
 
-test-slow: $(READY) ## the slower tests, under 40 minutes
+test-slow: $(READY) ## the slower tests, 40 to 55 minutes
 	$(BIN)/python -m pytest -m slow
+
+test-long: $(READY) ## whole weeks of several workflows and servers, 7 minutes; CI's slow tier has no room for them
+	$(BIN)/python -m pytest -m long
 
 faults: $(READY) ## break things 130 times and compare: kills, full disk, races (36 minutes on a busy machine)
 	$(BIN)/python -m pytest -m faults -n 2

@@ -25,7 +25,7 @@ def large_1(body: dict[str, Any]) -> Raw:
     return 200, "application/json", json.dumps(made)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_first_release_takes_over_from_an_endpoint_and_a_rollback_leads_back(tmp_path: Path):
     house = House.build(tmp_path / "house")

@@ -24,7 +24,7 @@ from flywheel.workflows.loader import load_pack
 from flywheel_tests.operations.test_serve import random_adapter
 from flywheel_tests.packs import door_simulation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[2]
 WEEK, BEFORE = "2026-01-12", "2026-01-05"
 WORKFLOWS = ("door", "window")
