@@ -30,7 +30,7 @@ demo: $(READY) ## turn one whole week of support_desk on a real model (about 20 
 weeks: $(READY) ## ten simulated weeks on a real model (over two hours, an estimate; goes on where it was stopped)
 	@$(BIN)/flywheel weeks
 
-test: $(READY) ## the default tests, under 8 minutes
+test: $(READY) ## the default tests, 8 to 11 minutes
 	$(BIN)/python -m pytest -m "not slow and not long and not faults" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the slower tests, 40 to 55 minutes
