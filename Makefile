@@ -34,7 +34,7 @@ test: $(READY) ## the default tests, 8 to 11 minutes
 	$(BIN)/python -m pytest -m "not slow and not long and not faults" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the slower tests, 40 to 55 minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --durations=40
 
 test-long: $(READY) ## whole weeks of several workflows and servers, 7 minutes; CI's slow tier has no room for them
 	$(BIN)/python -m pytest -m long
