@@ -42,12 +42,13 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Compare two configurations (model, adapter, quantisation, prompt, tools, template, decoding, vLLM) on the frozen benchmark.
 
-    Exits 0 for PROMOTE, 1 for REJECT, 2 for INCONCLUSIVE, 3 for INVALID; also 3 whenever there is no verdict, whatever the reason.
+    Exits 0 for PROMOTE, 1 for REJECT, 2 for INCONCLUSIVE and for a PROMOTE on too few cases, which a person decides, 3 for INVALID;
+    also 3 whenever there is no verdict, whatever the reason.
     """
-    from flywheel.promotion.comparison import EXIT_CODES
+    from flywheel.promotion.comparison import exit_code
 
     told = _told(workflow, gate, out)
-    raise typer.Exit(INVALID if told is None else EXIT_CODES[told.decision.verdict])
+    raise typer.Exit(INVALID if told is None else exit_code(told.decision))
 
 
 def _told(workflow: str, gate: tuple[str, str], out: Path | None) -> "Outcome | None":

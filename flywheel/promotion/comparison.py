@@ -22,6 +22,8 @@ from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.workflows.serving_settings import is_endpoint
 
 EXIT_CODES: dict[Verdict, int] = {"PROMOTE": 0, "REJECT": 1, "INCONCLUSIVE": 2, "INVALID": 3}
+# A PROMOTE on too few cases needs a person: for CI it is no release.
+ADVISORY_EXIT_CODE = EXIT_CODES["INCONCLUSIVE"]
 # Beside the configuration of a decision: what an endpoint was asked that was its incumbent.
 INCUMBENT_ENDPOINT = "incumbent_endpoint"
 # What tells two arms of a weekly evaluation that they were not run alike is here what may be compared.
@@ -68,6 +70,13 @@ def judge_configurations(
         {case.id: case.exercises.tools for case in cases}, past, _MAY_DIFFER,
     )  # fmt: skip
     return decide(evidence, rules_of(sides.baseline.pack))
+
+
+def exit_code(decision: Decision) -> int:
+    """What `flywheel evaluate --gate` ends with: 0 only where CI may go on without a person."""
+    if decision.verdict == "PROMOTE" and decision.advisory:
+        return ADVISORY_EXIT_CODE
+    return EXIT_CODES[decision.verdict]
 
 
 def verdict_row(decision: Decision, sides: Sides, rows: pl.DataFrame, at: datetime) -> dict[str, Any]:

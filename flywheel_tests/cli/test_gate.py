@@ -15,6 +15,7 @@ from flywheel.cli import app
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 from flywheel.operations import comparison
+from flywheel.promotion import gate
 from flywheel.workflows.loader import load_pack
 from flywheel_tests.packs.door_simulation import FOLDER as DOOR
 from flywheel_tests.promotion.house import blank, freeze_cases, make_house
@@ -78,6 +79,13 @@ def test_the_exit_code_is_the_verdict_and_everything_is_kept(
     )
     assert told["reasons"] == json.loads(row["reasons"])
     assert set(lake.read_weeks("comparison_results", workflow="door")["comparison_id"]) == {row["comparison_id"]}
+
+
+def test_a_promote_on_few_cases_does_not_let_ci_go_on(home: Path, monkeypatch: pytest.MonkeyPatch):
+    comparing(monkeypatch, lambda arm, n: arm == "candidate" or n % 2 == 0)
+    monkeypatch.setattr(gate, "ADVISORY_BELOW", 1000)
+    ended = typed(home)
+    assert ended.exit_code == 2 and "PROMOTE: short against pack" in ended.output and "a person decides" in ended.output
 
 
 def test_every_row_is_kept_of_the_newest_comparisons_and_every_verdict(home: Path, monkeypatch: pytest.MonkeyPatch):
