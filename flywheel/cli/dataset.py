@@ -69,7 +69,7 @@ def withdraw(
 
     The datasets of the weeks concerned are built again at once; checkpoints are not: whether to retrain or roll back is yours to say.
     """
-    from flywheel.datasets.withdrawals import tainted, weeks_to_rebuild
+    from flywheel.datasets.withdrawals import retrained_since, tainted, weeks_to_rebuild
     from flywheel.datasets.withdrawals import withdraw as record
     from flywheel.lake import Lake
 
@@ -81,6 +81,11 @@ def withdraw(
         serves = "; IT SERVES NOW" if one.serving else ""
         print(
             f"  checkpoint {one.adapter_id} (week {one.week}, {one.verdict}) trained on {one.rows} rows of it{serves}"
+        )
+    for adapter, week in retrained_since(lake, workflow).items():
+        print(
+            f"  adapter {adapter} (last named in week {week}): its week has trained another one since, what it read is not known; "
+            "take it as if it had trained on it"
         )
     if not weeks:
         print("no dataset holds a row of it")

@@ -13,7 +13,9 @@ from deltalake.exceptions import DeltaError
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 from flywheel.serving.ancestry import trained_from
+from flywheel.serving.vllm_server import BASE
 from flywheel.toolcalls.arguments import sha256_of
+from flywheel.workflows.serving_settings import is_endpoint
 
 # Columns of `training_steps`.
 KINDS = ("principal_ref", "batch_version", "trace_id", "source_id", "annotator", "source_file")
@@ -72,6 +74,21 @@ def tainted(lake: Lake, workflow: str, kind: str, value: str) -> list[Tainted]:
         if rows:
             found[adapter] = Tainted(week, adapter, rows, verdicts.get(adapter, "not judged"), adapter == serving)
     return list(found.values())
+
+
+def retrained_since(lake: Lake, workflow: str) -> dict[str, str]:
+    """Adapters that were judged or served and that no checkpoint row knows any more, each with the week of its last entry.
+
+    Their week has trained another one since, so that nobody knows which dataset they read: take them for tainted.
+    """
+    log = lake.read_weeks("promotion_log", workflow=workflow).sort("week", "decided_at")
+    known = set(trained_from(lake, workflow)["adapter_id"])
+    found: dict[str, str] = {}
+    for week, *adapters in log.select("week", "candidate_adapter_id", "served_adapter_id").iter_rows():
+        for adapter in adapters:
+            if adapter is not None and adapter != BASE and not is_endpoint(adapter) and adapter not in known:
+                found[adapter] = week
+    return found
 
 
 def weeks_to_rebuild(lake: Lake, workflow: str, kind: str, value: str) -> list[str]:

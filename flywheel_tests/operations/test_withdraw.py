@@ -62,6 +62,14 @@ def test_a_withdrawal_rebuilds_the_weeks_and_names_what_trained_and_what_serves(
         )
         verdict = row("promotion", decision_id=adapter, verdict="PROMOTE", candidate_adapter_id=adapter)
         lake.replace_partition("promotion", [verdict], workflow="door", week=week)
+    # The first week's first adapter served for a day, before the week was trained again.
+    first = {
+        "entry_id": "first",
+        "candidate_adapter_id": "adapter-0",
+        "previous_adapter_id": "base",
+        "served_adapter_id": "adapter-0",
+    }
+    lake.append_new("promotion_log", [row("promotion_log", **first) | {"week": weeks[0]}], workflow="door")
     moved = [row("promotion_log", entry_id=week, served_adapter_id=adapter) | {"week": week}
              for week, adapter in zip(weeks, ("adapter-1", "adapter-2"), strict=True)]  # fmt: skip
     lake.append_new("promotion_log", moved, workflow="door")
@@ -74,6 +82,8 @@ def test_a_withdrawal_rebuilds_the_weeks_and_names_what_trained_and_what_serves(
     assert done.exit_code == 0, done.output
     assert "checkpoint adapter-1 (week 2026-01-05, PROMOTE) trained on 3 rows of it\n" in done.output
     assert "checkpoint adapter-2 (week 2026-01-12, PROMOTE) trained on 6 rows of it; IT SERVES NOW" in done.output
+    assert "adapter adapter-0 (last named in week 2026-01-05): its week has trained another one since" in done.output
+    assert "adapter base" not in done.output
     assert "2 of 2: the datasets of 2026-01-12 are built again" in done.output
     assert "--week 2026-01-12 --stage learn" in done.output
     for week in weeks:
