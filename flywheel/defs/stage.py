@@ -107,6 +107,11 @@ class Stage:
         if version is not None:
             self.versions[f"{table}/..{self.week}"] = version
 
+    def note_everything(self) -> None:
+        """Record as input whatever the lake holds of the workflow, but for this table: by partition and version, without reading a row."""
+        rows = self.lake.all_lineage(workflow=self.workflow).filter(pl.col("table_name") != self.table)
+        self.contents["lake"] = sha256_of(sorted(rows.select("table_name", "week", "version", "content_sha256").rows()))
+
     def fingerprint(self, settings: Mapping[str, Any]) -> str:
         """Hash of everything that decides the output: code version, settings and the content of all inputs read."""
         return sha256_of([self.table, self.code_version, dict(settings), dict(sorted(self.contents.items()))])
