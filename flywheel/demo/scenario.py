@@ -27,12 +27,15 @@ from flywheel.demo.week import DEMONSTRATION_SEED, TRAFFIC_SEED, lay_out_pack
 from flywheel.toolcalls.arguments import canonical_json
 
 MISLED = {"cancel_order": "get_order"}
-# Ten weeks are turned, so each shows fewer rows than the demo's one, in steps of half as many: on the first week's rows 60 steps of
-# eight reached 27.5 % of the benchmark's 240 cases, 120 steps of four 53.3 %. So few presentations teach a fresh adapter the same again
-# every week: the second week's stood where the first one's did (60.0 and 60.8 %); going on from the first one's it reached 69.6 %.
+# Ten weeks are turned, so each shows fewer rows than the demo's one, the first in steps of half as many: on the first week's rows 60
+# steps of eight reached 27.5 % of the benchmark's 240 cases, 120 steps of four 53.3 %. So few presentations teach a fresh adapter the
+# same again every week: the second week's stood where the first one's did (60.0 and 60.8 %); going on from the first one's it reached
+# 69.6 %. What goes on needs no more steps than eight rows each give, and a step takes as long with eight rows as with four: most of it
+# is the prompt that all rows share.
 _TRAINING = {
     "start": "incumbent", "sft_presentations": 480, "rows_per_step": 4, "steps_between_saves": 20, "dpo_pairs": 64, "dpo_pairs_per_step": 8,
 }  # fmt: skip
+_TRAINING_LATER = {"rows_per_step": 8, "steps_between_saves": 30}
 # Copied neither to a fork nor needed by it: made again where it is missing.
 _LEFT_BEHIND = shutil.ignore_patterns("scratch", "reports", "dagster", "*.log", "*.progress", "weeks.json", "models")
 
@@ -76,14 +79,27 @@ def lay_out(source: Path, pack: Path, scenario: Scenario) -> None:
         return
     file = pack / "workflow.yaml"
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    for section, changes in {"training": {**_TRAINING, "seed": scenario.seed - 1}, **scenario.overrides}.items():
-        values.setdefault(section, {}).update(changes)
+    first = {"training": {**_TRAINING, "seed": scenario.seed - 1}, "evaluation": {"concurrency": 32}}
+    for changed in (first, scenario.overrides):
+        for section, changes in changed.items():
+            values.setdefault(section, {}).update(changes)
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
 def change_pack(pack: Path, scenario: Scenario, number: int) -> bool:
     """What the workflow's owners do to the pack before week `number`; whether they did anything."""
-    return number >= scenario.new_tool_week and delivery_slots.add_to(pack)
+    larger_steps = number > 1 and _take_larger_steps(pack / "workflow.yaml", scenario)
+    new_tool = number >= scenario.new_tool_week and delivery_slots.add_to(pack)
+    return larger_steps or new_tool
+
+
+def _take_larger_steps(file: Path, scenario: Scenario) -> bool:
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    training = {**values["training"], **_TRAINING_LATER, **scenario.overrides.get("training", {})}
+    if training == values["training"]:
+        return False
+    file.write_text(yaml.safe_dump({**values, "training": training}, sort_keys=False), encoding="utf-8")
+    return True
 
 
 def keep_for_forks(home: Path, kept: Path) -> None:

@@ -73,6 +73,9 @@ def test_the_pack_is_laid_out_once_and_grows_in_its_week(tmp_path: Path):
     lay_out(SUPPORT_DESK, pack, played)
     settings = load_pack(pack).settings.training
     assert (settings.sft_presentations, settings.dpo_pairs, settings.seed) == (480, 64, 2)
+    assert not change_pack(pack, played, 1) and change_pack(pack, played, 2)
+    later = load_pack(pack).settings.training
+    assert (settings.rows_per_step, later.rows_per_step, later.sft_presentations) == (4, 8, 480)
     assert not change_pack(pack, played, 4) and change_pack(pack, played, 5) and not change_pack(pack, played, 6)
     lay_out(SUPPORT_DESK, pack, played)
     assert "set_delivery_slot" in tool_names(load_pack(pack).tools), "laid out again, it stays as it is"
