@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 # Before anything of flywheel is imported: the code location reads once, at import, which packs there are.
 HOME = Path(tempfile.mkdtemp(prefix="flywheel-tests-"))
@@ -51,7 +52,8 @@ def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     something only about a known draw. Processes that a test starts draw as production does.
     """
     rng = random.Random(0)
-    monkeypatch.setattr("secrets.token_hex", lambda size=32: rng.randbytes(size).hex())
+    drawn = SimpleNamespace(token_hex=lambda size: rng.randbytes(size).hex())
+    monkeypatch.setattr("flywheel.corrections.batches.secrets", drawn)
 
 
 @pytest.fixture
