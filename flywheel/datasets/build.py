@@ -15,6 +15,7 @@ from flywheel.datasets.foreign import foreign_traces
 from flywheel.datasets.mix import Mix, Row, select
 from flywheel.datasets.poisoning import Suspicion, suspicions
 from flywheel.datasets.preference import preference_rows
+from flywheel.datasets.ration import row_budget
 from flywheel.datasets.refresh import Workshop, refresh
 from flywheel.datasets.splits import held_out_row, newly_held_out
 from flywheel.datasets.withdrawals import withdrawn_sources
@@ -58,7 +59,8 @@ def build(shop: Workshop, week: str) -> Build:
 
     Raises FlywheelError when a chosen row touches the benchmark after all.
     """
-    lake, workflow, settings = shop.lake, shop.pack.name, shop.pack.settings.datasets
+    lake, workflow, allowed = shop.lake, shop.pack.name, shop.pack.settings.datasets
+    settings = allowed.model_copy(update={"row_budget": row_budget(shop.pack.settings)})
     computed = refresh(shop, week)
     rows = read_candidates(shop, week)
     _hold_out(shop, rows, week)
@@ -78,6 +80,9 @@ def build(shop: Workshop, week: str) -> Build:
     if settings.replay and shop.replay is None:
         mix.notes.append("no replay, so nothing holds the base model's other skills: sample it once with "
                          f"`flywheel dataset replay --workflow {workflow}`")  # fmt: skip
+    if settings.row_budget < allowed.row_budget and "budget" in mix.reasons():
+        mix.notes.append(f"the row budget is {settings.row_budget}: `training.sft_presentations` shows so many rows once, fewer than the "
+                         f"{allowed.row_budget} of `datasets.row_budget`")  # fmt: skip
     if not (rows["week"] == week).any():
         mix.notes.append("this week brought nothing new: the dataset of the weeks before is carried forward")
     kept = [whole[row["row_id"]] for row in mix.kept]

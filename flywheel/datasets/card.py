@@ -13,6 +13,7 @@ from flywheel.chat.visible import in_markdown
 from flywheel.datasets.build import Build
 from flywheel.datasets.conflicts import sentence
 from flywheel.datasets.coverage import covered, proposal, thin
+from flywheel.datasets.ration import row_budget
 from flywheel.datasets.refresh import Workshop
 from flywheel.lake import TABLES
 from flywheel.lake.content import content_of
@@ -40,7 +41,7 @@ def card(shop: Workshop, made: Build, week: str) -> str:
     parts = [
         f"# Dataset of {shop.pack.name}, week of {week}",
         f"{len(made.sft)} supervised rows and {len(made.pairs)} preference pairs, of {sum(c[0] for c in made.mix.counts.values())} candidate "
-        f"steps; row budget {settings.datasets.row_budget}. " + (f"**{simulated} rows are simulated.**" if simulated else ""),
+        f"steps; row budget {row_budget(settings)}. " + (f"**{simulated} rows are simulated.**" if simulated else ""),
         "## Sources", _sources(made),
         "## Left out", _left_out(made),
         "## Quality of the corrections", _quality(shop, made, week),

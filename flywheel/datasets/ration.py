@@ -9,10 +9,20 @@ from typing import Any
 
 import polars as pl
 
-from flywheel.workflows.pack import Datasets
+from flywheel.workflows.pack import Datasets, WorkflowSettings
 
 Row = Mapping[str, Any]
 _ITEMS_A_PERSON, _PEOPLE_NEEDED = 3, 20
+
+
+def row_budget(settings: WorkflowSettings) -> int:
+    """Most rows of a week's mix: what `datasets.row_budget` says, and never more than its training shows once.
+
+    Of a larger mix the training would draw which rows it shows, and this week's corrections, a small share of a year's, would mostly
+    not be among them.
+    """
+    training = settings.training
+    return min(settings.datasets.row_budget, round(training.sft_presentations / (1 - training.validation_share)))
 
 
 class Ration:

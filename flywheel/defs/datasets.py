@@ -17,6 +17,7 @@ from flywheel.datasets.build import Build, build
 from flywheel.datasets.card import card
 from flywheel.datasets.conflicts import sentence
 from flywheel.datasets.poisoning import refuse_suspicious
+from flywheel.datasets.ration import row_budget
 from flywheel.datasets.refresh import Workshop
 from flywheel.datasets.replay import find_replay, prompts_of
 from flywheel.defs.metadata import asset_options, column_lineage
@@ -124,6 +125,7 @@ def _inputs(stage: Stage, shop: Workshop) -> dict[str, Any]:
     stage.read("benchmark", by_workflow=True)
     return {
         **pack.settings.datasets.model_dump(),
+        "row_budget": row_budget(pack.settings),
         "verifiers": list(pack.settings.verifiers),
         "max_prompt_tokens": pack.settings.training.max_prompt_tokens,
         "model": shop.base_sha256,

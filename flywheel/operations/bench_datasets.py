@@ -122,7 +122,7 @@ def _workshop(folder: Path, *, budget: int) -> Workshop:
     pack = load_pack(_SUPPORT_DESK)
     settings = pack.settings.model_copy(update={
         "datasets": pack.settings.datasets.model_copy(update={"row_budget": budget}),
-        "training": pack.settings.training.model_copy(update={"max_prompt_tokens": 100_000}),
+        "training": pack.settings.training.model_copy(update={"max_prompt_tokens": 100_000, "sft_presentations": budget}),
     })  # fmt: skip
     pack = type(pack)(**{**vars(pack), "settings": settings})
     lake = Lake(folder / "lake")

@@ -7,6 +7,7 @@ import pytest
 from flywheel.benchmark.cases import load_cases
 from flywheel.chat import Renderer
 from flywheel.datasets.build import build, read_candidates
+from flywheel.datasets.card import card
 from flywheel.datasets.mix import select
 from flywheel.datasets.preference import preference_rows
 from flywheel.datasets.steps import steps_of_correction, steps_of_demonstration
@@ -76,6 +77,24 @@ def test_the_budget_takes_the_newest_of_every_cluster_first(pack: Pack, renderer
     assert {row["failure_cluster"] for row in made.sft} == {"cluster 0", "cluster 1"}
     weeks = [row["from_week"] for row in made.sft]
     assert weeks.count(WEEKS[3]) >= weeks.count(WEEKS[0])
+
+
+def test_a_mix_is_never_larger_than_what_training_shows(pack: Pack, renderer: Renderer, lake: Lake):
+    """Else training would draw among all weeks, and most of this week's corrections would be shown to nobody."""
+    few = pack.settings.training.model_copy(update={"sft_presentations": 9, "validation_share": 0.1})
+    small = Pack(**{**vars(pack), "settings": pack.settings.model_copy(update={"training": few})})
+    shop = workshop(lake, small, renderer)
+    for week, count in zip(WEEKS[:2], (40, 6), strict=True):
+        put(
+            shop,
+            week,
+            *(correction(pack, f"status {week} {n}", called("get_order", order_id=f"{week}{n}")) for n in range(count)),
+        )
+    made = build(shop, WEEKS[1])
+    assert len(made.sft) == 10 and made.mix.reasons() == {"budget": 36}
+    assert [row["from_week"] for row in made.sft].count(WEEKS[1]) == 6, "all of this week's are shown"
+    assert any("`training.sft_presentations` shows so many rows once" in note for note in made.mix.notes)
+    assert "row budget 10" in card(shop, made, WEEKS[1])
 
 
 def test_a_trajectory_is_taken_as_a_whole(pack: Pack, renderer: Renderer, lake: Lake):
