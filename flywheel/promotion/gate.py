@@ -71,7 +71,7 @@ class _Findings(NamedTuple):
 
 
 def decide(evidence: Evidence, rules: Rules) -> Decision:
-    """Judge a candidate against the incumbent on the same frozen cases; the core decides, added slices are parts."""
+    """Judge a candidate against the incumbent on the same frozen cases; the core decides, added slices are parts and may be targeted."""
     invalid = invalidity(evidence)
     noise, past = _noise(evidence), evidence.past
     if noise is None:
@@ -94,7 +94,7 @@ def decide(evidence: Evidence, rules: Rules) -> Decision:
     margin = margin_for(overall.n, share, chosen=rules.margin, fixed=past.margin if past else None)
     best = past.against_best(core, margin.value) if past and past.against_best else None
     found = _Findings(
-        core, overall, margin, limits, buckets(every, evidence.tools), targeted(core, evidence.targeted), noise, best
+        core, overall, margin, limits, buckets(every, evidence.tools), targeted(every, evidence.targeted), noise, best
     )
     return _decision(evidence, rules, found)
 

@@ -173,7 +173,7 @@ def with_slice(candidate: Sequence[bool | None], incumbent: Sequence[bool | None
     return decide(Evidence(arm(candidate).with_columns(slice=names), old, old, set(targeted)), RULES)
 
 
-def test_an_added_slice_is_scored_apart_and_can_stop_a_promotion_but_never_carries_one():
+def test_an_added_slice_is_scored_apart_and_can_stop_a_promotion_but_carries_none_by_luck():
     worse = with_slice([*rate(0.6), *[False] * 40], [*rate(0.05, seed=1), *[True] * 40], 40)
     assert worse.verdict == "REJECT" and "slice returns" in worse.reasons[0]
     assert worse.difference and worse.difference.n == 240, "the core decides"
@@ -181,6 +181,16 @@ def test_an_added_slice_is_scored_apart_and_can_stop_a_promotion_but_never_carri
     same = rate(0.5)
     lucky = with_slice([*same, *[True] * 40], [*same, *[False] * 40], 40, {f"c{n:03d}" for n in range(60)})
     assert lucky.verdict == "INCONCLUSIVE", lucky.reasons
+
+
+def test_a_tool_that_came_later_is_reason_enough_where_this_weeks_corrections_taught_it():
+    """The core, frozen before the tool came, cannot show that it was learned."""
+    same, taught = rate(0.5), {f"c{n:03d}" for n in range(240, 264)}
+    learned = with_slice([*same, *[True] * 16, *[False] * 8], [*same, *[False] * 24], 24, taught)
+    assert learned.verdict == "PROMOTE" and learned.details["path"] == "targeted", learned.reasons
+    assert "targeted cases: +66.7 points over 24 cases" in learned.reasons[1]
+    lost = with_slice([*rate(0.3), *[True] * 24], [*rate(0.5), *[False] * 24], 24, taught)
+    assert lost.verdict == "REJECT", "what was learned pays for nothing that the core lost"
 
 
 def forgot(general: float | None, tools: float | None = None, allowed: float | None = 0.2) -> Decision:
