@@ -76,7 +76,7 @@ def test_the_pack_is_laid_out_once_and_grows_in_its_week(tmp_path: Path):
     assert not change_pack(pack, played, 1) and change_pack(pack, played, 2)
     later = load_pack(pack).settings
     assert (settings.rows_per_step, later.training.rows_per_step, later.training.sft_presentations) == (4, 8, 480)
-    assert later.datasets.row_budget == 320 and "wrong_arguments" in later.datasets.remedies, "what else it says stays"
+    assert later.datasets.row_budget == 480 and "wrong_arguments" in later.datasets.remedies, "what else it says stays"
     assert not change_pack(pack, played, 4) and change_pack(pack, played, 5) and not change_pack(pack, played, 6)
     lay_out(SUPPORT_DESK, pack, played)
     assert "set_delivery_slot" in tool_names(load_pack(pack).tools), "laid out again, it stays as it is"
