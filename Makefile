@@ -27,7 +27,7 @@ help: ## list the targets
 demo: $(READY) ## turn one whole week of support_desk on a real model (about 20 minutes)
 	@$(BIN)/flywheel demo
 
-weeks: $(READY) ## ten simulated weeks on a real model (over two hours, an estimate; goes on where it was stopped)
+weeks: $(READY) ## ten simulated weeks on a real model (16 minutes a week; goes on where it was stopped)
 	@$(BIN)/flywheel weeks
 
 test: $(READY) ## the default tests, 8 to 11 minutes
