@@ -22,8 +22,6 @@ from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.workflows.serving_settings import is_endpoint
 
 EXIT_CODES: dict[Verdict, int] = {"PROMOTE": 0, "REJECT": 1, "INCONCLUSIVE": 2, "INVALID": 3}
-# A PROMOTE on too few cases needs a person: for CI it is no release.
-ADVISORY_EXIT_CODE = EXIT_CODES["INCONCLUSIVE"]
 # Beside the configuration of a decision: what an endpoint was asked that was its incumbent.
 INCUMBENT_ENDPOINT = "incumbent_endpoint"
 # What tells two arms of a weekly evaluation that they were not run alike is here what may be compared.
@@ -74,9 +72,8 @@ def judge_configurations(
 
 def exit_code(decision: Decision) -> int:
     """What `flywheel evaluate --gate` ends with: 0 only where CI may go on without a person."""
-    if decision.verdict == "PROMOTE" and decision.advisory:
-        return ADVISORY_EXIT_CODE
-    return EXIT_CODES[decision.verdict]
+    undecided = decision.verdict == "PROMOTE" and decision.advisory  # too few cases: a person decides
+    return EXIT_CODES["INCONCLUSIVE" if undecided else decision.verdict]
 
 
 def verdict_row(decision: Decision, sides: Sides, rows: pl.DataFrame, at: datetime) -> dict[str, Any]:
