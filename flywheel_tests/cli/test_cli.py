@@ -12,11 +12,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def flywheel(*arguments: str, home: Path, code: int = 0) -> str:
+def flywheel(*arguments: str, home: Path, code: int = 0, before: str = "") -> str:
+    """What a command says, in one line; `before` is Python that its process runs first."""
     environment = {**os.environ, "FLYWHEEL_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
     (home / "dagster").mkdir(parents=True, exist_ok=True)
     (home / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    command = [sys.executable, "-c", "from flywheel.cli import app; app()", *arguments]
+    command = [sys.executable, "-c", f"{before}\nfrom flywheel.cli import app; app()", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     said = ended.stdout + ended.stderr
     assert ended.returncode == code, said

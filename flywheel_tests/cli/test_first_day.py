@@ -20,6 +20,14 @@ pytestmark = pytest.mark.slow  # a dozen interpreters with Dagster in them, and 
 LOGS = ROOT.parent / "shared" / "data" / "tau-airline" / "trajectories.json"
 WEEK = "2026-01-05"
 OF_WEEK = ("--workflow", "airline", "--week", WEEK)
+# Which items are planted, and so which ten are corrected, is drawn when the batch opens: here the same ones each time.
+SAME_DRAW = """
+import random
+from types import SimpleNamespace
+import flywheel.corrections.batches as batches
+rng = random.Random(0)
+batches.secrets = SimpleNamespace(token_hex=lambda size: rng.randbytes(size).hex())
+"""
 LOOK = {"kind": "call", "calls": [{"name": "get_reservation_details", "arguments": {"reservation_id": {"exact": "8JX2WO"}}}]}  # fmt: skip
 SAID = {
     "tool_calling": "Which flights are on 8JX2WO?",
@@ -38,7 +46,7 @@ def test_from_the_airlines_logs_to_the_report_the_drafts_ten_corrections_and_the
     home, pack = tmp_path, tmp_path / "workflows" / "airline"
     said = flywheel("init", "airline", "--from", str(LOGS), home=home)
     assert "200 runs" in said and "14 tools" in said and f"--week {WEEK} --stage collect" in said
-    flywheel("run", *OF_WEEK, "--stage", "collect", home=home)
+    flywheel("run", *OF_WEEK, "--stage", "collect", home=home, before=SAME_DRAW)
     assert "122" in flywheel("report", *OF_WEEK, home=home)
     assert (home / "reports" / "airline" / f"{WEEK}.html").is_file()
     assert "cancel_reservation.x-forbidden-without" in flywheel("pack", "check", "airline", home=home, code=1)
@@ -62,10 +70,13 @@ def test_from_the_airlines_logs_to_the_report_the_drafts_ten_corrections_and_the
     subprocess.run(made, check=True, capture_output=True)
     settings = (pack / "workflow.yaml").read_text()
     assert "max_prompt_tokens: 11264" in settings, "or the longest corrections would be lost to their length"
-    (pack / "workflow.yaml").write_text(settings + "trainer: elsewhere\n")
+    # Nineteen of twenty runs fit by design, and the tiny tokenizer cuts them into more tokens than a real one: a correction that is
+    # too long stops the datasets with this remedy.
+    longer = settings.replace("max_prompt_tokens: 11264", "max_prompt_tokens: 32768")
+    (pack / "workflow.yaml").write_text(longer + "trainer: elsewhere\n")
     assert "learn stopped at the datasets" in flywheel("run", *OF_WEEK, "--stage", "learn", home=home)
     rows = Lake(home / "lake").read_partition("sft_dataset", workflow="airline", week=WEEK)
-    # Which ten it were follows the draw of planted items; two that say the same are one row.
+    # Two that say the same are one row.
     assert 8 <= rows.height <= 10 and set(rows["source"]) == {"correction"} and set(rows["qa_mode"]) == {"three"}
 
 
