@@ -48,6 +48,7 @@ def turn_weeks(settings: Settings, scenario: Scenario, fork: str | None) -> None
     pack, kept = settings.workflows() / WORKFLOW, settings.home.with_name(f"seed-{scenario.seed}-kept")
     if fork:
         lay_out_fork(kept, settings.home, WORKFLOW, fork)
+        (settings.home / "stopped.json").unlink(missing_ok=True)  # whatever stopped an earlier sitting
     else:
         lay_out(SUPPORT_DESK, pack, scenario)
     _dagster_home(settings.home)

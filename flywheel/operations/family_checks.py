@@ -31,8 +31,21 @@ def check_template(pack: Pack) -> str:
 
 
 def check_model_fits(pack: Pack, base: BaseModel) -> str:
-    """That the base model knows the tokens of the pack's family, and stops where its turns end; see `check_tokens`."""
-    return check_tokens(pack.settings.model_family, base)
+    """That the base model takes prompts as long as the pack has them, knows the tokens of its family and stops where its turns end.
+
+    Raises FlywheelError where it does not; see `check_tokens`.
+    """
+    said = check_tokens(pack.settings.model_family, base)
+    config = _read(base.folder / "config.json")
+    text = config.get("text_config")
+    context = (text if isinstance(text, dict) else config).get("max_position_embeddings")
+    if isinstance(context, int) and pack.settings.max_model_len > context:
+        raise FlywheelError(
+            f"{base.name} takes {context:,} tokens, the pack's max_model_len is {pack.settings.max_model_len:,}", where=str(base.folder / "config.json"),
+            remedy="lower max_model_len and training.max_prompt_tokens in workflow.yaml (datasets.context_policy says how your agent shortens "
+            "its history), or take a base model with a longer context",
+        )  # fmt: skip
+    return said
 
 
 def check_tokens(family_name: str, base: BaseModel) -> str:

@@ -53,6 +53,23 @@ def test_a_server_that_would_not_stop_after_a_call_is_an_error(pack: Pack, base:
         check_model_fits(of_family(pack, "gemma4"), base)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_model_whose_context_is_shorter_than_the_packs_prompts_is_an_error(pack: Pack, base: BaseModel, nested: bool):
+    longest = pack.settings.max_model_len
+
+    def takes(tokens: int) -> None:
+        values = {"max_position_embeddings": tokens}
+        (base.folder / "config.json").write_text(json.dumps({"text_config": values} if nested else values))
+
+    takes(longest)
+    assert "known" in check_model_fits(of_family(pack, "gemma4"), base)
+    takes(longest - 1)
+    with pytest.raises(
+        FlywheelError, match=rf"takes {longest - 1:,} tokens[\s\S]*max_model_len is {longest:,}[\s\S]*longer context"
+    ):
+        check_model_fits(of_family(pack, "gemma4"), base)
+
+
 def test_a_template_that_hides_a_tool_is_an_error(pack: Pack, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Renderer, "text", lambda *_, **__: "no tools here")
     with pytest.raises(FlywheelError, match="does not show the tools"):

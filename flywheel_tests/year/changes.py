@@ -65,6 +65,7 @@ def main(folder: Path) -> int:
     os.environ["DAGSTER_HOME"] = str(folder / "dagster")
     for name in ("FLYWHEEL_HOME", "DAGSTER_HOME"):
         Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
+    (folder / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
     from flywheel.benchmark.drafts import move_ready
     from flywheel.benchmark.supersede import propose
     from flywheel.demo.turn import Size, turn
