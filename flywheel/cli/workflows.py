@@ -24,7 +24,7 @@ def init(
     """Make a workflow pack: drafted from your agent's logs, or from your tools, or else as a copy of support_desk."""
     import flywheel.demo as package
     from flywheel.demo.week import lay_out_pack
-    from flywheel.workflows.loader import checked_name, load_pack
+    from flywheel.workflows.loader import checked_name
     from flywheel.workflows.starter import make_pack
 
     settings = Settings()
@@ -36,7 +36,6 @@ def init(
     if tools is not None:
         made = make_pack(target, tools_file=tools, system_file=system)
         writing = [tool["function"]["name"] for tool in made if tool["x-access"] == "write"]
-        load_pack(target)  # says at once what is wrong with a schema
     elif not lay_out_pack(Path(package.__file__).parent / "support_desk", target):
         raise FlywheelError(
             f"workflow {name} is there already", where=str(target), remedy="edit it, or choose another name"

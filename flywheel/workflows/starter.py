@@ -2,12 +2,17 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from flywheel.errors import FlywheelError
+from flywheel.workflows.guesses import FILE as GUESSES
 from flywheel.workflows.guesses import Guess, write_guesses
+from flywheel.workflows.loader import load_pack
+
+_FILES = ("tools.json", "system.md", "guidelines.md", GUESSES, f"{GUESSES}.partial", "workflow.yaml")
 
 _READING = re.compile(
     r"^(?:get|list|search|find|read|lookup|look_up|fetch|query|check|view|show|describe|count|calculate|compute|think|validate|verify|preview)(?:_|$)|^(?:\w+_)?(?:search|lookup|details|status|info)$"
@@ -69,7 +74,7 @@ def make_pack(folder: Path, *, tools_file: Path | None, system_file: Path | None
         tools_file: the agent's tools as OpenAI functions; without it an example to replace.
         system_file: the system prompt as production sends it.
 
-    Raises FlywheelError when the pack is there already or a file cannot be read.
+    Raises FlywheelError when the pack is there already, a file cannot be read, or the pack would not load; nothing of it stays then.
     """
     refuse_existing(folder)
     tools = with_access(read_tools(tools_file)) if tools_file else _EXAMPLE_TOOL
@@ -90,16 +95,50 @@ def refuse_existing(folder: Path) -> None:
 def write_pack(
     folder: Path, *, tools: list[dict[str, Any]], system: str, guesses: Sequence[Guess] = (), more: str = "", model_len: int = 4096,
 ) -> None:  # fmt: skip
-    """Write a pack's files; `more` is YAML that follows the settings every pack starts with, `model_len` tokens of prompt and answer."""
-    (folder / "benchmark").mkdir(parents=True, exist_ok=True)
-    (folder / "tools.json").write_text(json.dumps(tools, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "system.md").write_text(system, encoding="utf-8")
-    (folder / "guidelines.md").write_text(_GUIDELINES, encoding="utf-8")
-    if guesses:
-        write_guesses(folder, list(guesses))
-    # Last: a pack without this file is no pack yet.
-    settings = _WORKFLOW.format(name=folder.name.replace("_", "-"), model_len=model_len) + more
-    (folder / "workflow.yaml").write_text(settings, encoding="utf-8")
+    """Write a pack's files and check that it loads; where it does not, or the disk is full, the folder is left as it was.
+
+    Args:
+        more: YAML that follows the settings every pack starts with.
+        model_len: tokens of prompt and answer.
+
+    Raises FlywheelError for the first thing that is wrong, such as the schema of a tool.
+    """
+    with _whole_or_not_at_all(folder):
+        (folder / "benchmark").mkdir(parents=True, exist_ok=True)
+        (folder / "tools.json").write_text(json.dumps(tools, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "system.md").write_text(system, encoding="utf-8")
+        (folder / "guidelines.md").write_text(_GUIDELINES, encoding="utf-8")
+        if guesses:
+            write_guesses(folder, list(guesses))
+        # Last: a pack without this file is no pack yet.
+        settings = _WORKFLOW.format(name=folder.name.replace("_", "-"), model_len=model_len) + more
+        (folder / "workflow.yaml").write_text(settings, encoding="utf-8")
+        try:
+            load_pack(folder)
+        except FlywheelError as error:
+            if not error.where.startswith(str(folder / "tools.json")):
+                raise
+            # The file it names is taken away again: the person's own is the one to mend.
+            raise FlywheelError(f"no pack was made: {error.what}", where="the agent's tools",
+                                remedy=f"{error.remedy}, in the file you give as --tools; then run the same command again") from None  # fmt: skip
+
+
+@contextmanager
+def _whole_or_not_at_all(folder: Path) -> Iterator[None]:
+    """Where the work in here fails, what it made is taken away, and the files it wrote over hold again what they held."""
+    files = [folder / name for name in _FILES]
+    before = {file: file.read_bytes() if file.is_file() else None for file in files}
+    missing = [path for path in (folder / "benchmark", folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for file, content in before.items():
+            with suppress(OSError):
+                file.unlink(missing_ok=True) if content is None else file.write_bytes(content)
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def read_text(file: Path) -> str:

@@ -18,7 +18,6 @@ from flywheel.traces.routing import system_prompt
 from flywheel.traces.sample import Sample
 from flywheel.traces.trace import Trace
 from flywheel.workflows.guesses import Guess, digest_of
-from flywheel.workflows.loader import load_pack
 from flywheel.workflows.starter import refuse_existing, write_pack
 
 
@@ -35,7 +34,7 @@ def draft_pack(
     folder: Path, sample: Sample, *, tools: list[dict[str, Any]] | None = None, system: str | None = None,
     workflow: str | None = None,
 ) -> Draft:  # fmt: skip
-    """Write a pack drafted from a sample of runs, and check that it loads.
+    """Write a pack drafted from a sample of runs, and check that it loads; where it does not, nothing of it stays.
 
     Args:
         tools, system: what somebody knows already; only the rest is guessed.
@@ -63,7 +62,6 @@ def draft_pack(
     lengths = draft_lengths(runs, made, text)
     more = routing.yaml + (f"training:\n  max_prompt_tokens: {lengths.prompt}\n" if lengths.remark else "")
     write_pack(folder, tools=made, system=text, guesses=guesses, more=more, model_len=lengths.model)
-    load_pack(folder)  # says at once what is wrong with a schema that was logged
     return Draft(
         made, guesses, [*routing.remarks, *drafted.remarks, *remarks, *counted, *filter(None, [lengths.remark])], runs
     )

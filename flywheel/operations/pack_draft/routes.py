@@ -1,8 +1,11 @@
 """The workflows of one log: told by workload, else by agent name, else by system prompt and tools.
 
-Runs of one workload or agent are one workflow. Without such names, runs whose system prompts are alike are one, and so are those whose
-tools are the same for half (Jaccard): a new prompt over the same tools is no new workflow. The model's name decides nothing: two models
-that serve one workflow are an experiment. What makes up less than 2 % of the log gets no route.
+Runs of one workload or agent are one workflow. A field tells workflows apart only where most runs carry it, and where at least 80 % of
+those carry a value that recurs (at least three runs and 2 % of the log). One that is nearly new in each run names the run, a session
+or a user, and a route by it would leave the rest of the log, and all of next week's, without a workflow. Without such names, runs whose
+system prompts are alike are one, and so are those whose tools are the same for half (Jaccard): a new prompt over the same tools is no
+new workflow. The model's name decides nothing: two models that serve one workflow are an experiment. What makes up less than 2 % of the
+log gets no route.
 """
 
 import re
@@ -19,6 +22,7 @@ from flywheel.workflows.guesses import Guess, digest_of
 
 _RARE = 0.02
 _LEAST = 3
+_COVERED = 0.8
 _SAME_TOOLS = 0.5
 _TELLING = 12  # characters of a sentence that can tell one prompt from another
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|(?<!\s)\s*\n\s*")
@@ -51,9 +55,12 @@ class Split(NamedTuple):
 def split(runs: list[Trace]) -> Split:
     """The workflows in a log; one group without a route where there is only one."""
     for field in ("workload_id", "agent_name"):
-        names = Counter(getattr(run, field) for run in runs)
-        if len(names) > 1 and names[None] * 2 < len(runs):
-            return _by_name(runs, field, names)
+        names = [getattr(run, field) for run in runs]
+        named = len(runs) - names.count(None)
+        if len(set(names)) > 1 and named * 2 > len(runs):
+            large, rest = _large(runs, names, never=None)
+            if sum(map(len, large.values())) >= _COVERED * named:
+                return Split(_by_name(field, large), rest)
     keys = _keys(runs)
     large, rest = _large(runs, keys)
     if len(large) == 1 and not rest:
@@ -120,17 +127,16 @@ def _loaded(text: str) -> Any:
     return yaml.safe_load(text)["traces"]["routes"]
 
 
-def _by_name(runs: list[Trace], field: str, names: Counter[str | None]) -> Split:
-    large, rest = _large(runs, [getattr(run, field) for run in runs], never=None)
+def _by_name(field: str, large: dict[str, list[Trace]]) -> list[Group]:
     groups = []
     taken: set[str] = set()
     for value, mine in large.items():
-        name = _identifier(str(value))
+        name = _identifier(value)
         while name in taken:
             name += "_"
         taken.add(name)
         groups.append(Group(name, mine, {"workflow": name, field: [value]}, f"by its {field}: {value}"))
-    return Split(groups, rest)
+    return groups
 
 
 def _identifier(text: str) -> str:
@@ -139,12 +145,11 @@ def _identifier(text: str) -> str:
 
 
 def _large(runs: list[Trace], keys: list[Any], never: Any = -1) -> tuple[dict[Any, list[Trace]], list[Trace]]:
-    """Runs by key, the largest first, and those of keys that are rare (or `never` a workflow)."""
+    """Runs by key, the largest first, and those of keys that are rare (or `never` a workflow); where all are rare, one is kept."""
     counts = Counter(keys)
     least = max(_LEAST, _RARE * len(runs)) if len(counts) > 1 else 0
-    large = {key: [] for key, count in counts.most_common() if key != never and count >= least}
-    if not large:
-        large = {counts.most_common(1)[0][0]: []}
+    kept = [(key, count) for key, count in counts.most_common() if key != never]
+    large = {key: [] for key, count in kept if count >= least} or {key: [] for key, _ in kept[:1]}
     rest = []
     for run, key in zip(runs, keys, strict=True):
         large.get(key, rest).append(run)

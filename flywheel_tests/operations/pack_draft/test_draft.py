@@ -13,7 +13,7 @@ from flywheel.partitions import week_of
 from flywheel.settings import Settings
 from flywheel.workflows.guesses import answer, open_guesses, states, unconfirmed_reads
 from flywheel.workflows.loader import load_pack
-from flywheel_tests.operations.pack_draft.logs import run, sampled
+from flywheel_tests.operations.pack_draft.logs import run, sampled, tool
 
 CALLS = [
     ("get_order", {"order_id": "R1"}, "{}"),
@@ -90,6 +90,16 @@ def test_runs_that_only_talk_are_refused_with_the_remedy(tmp_path: Path):
     with pytest.raises(FlywheelError, match="none of 3 runs logs a tool or calls one") as caught:
         draft_pack(tmp_path / "talk", sampled(tmp_path, [run(n, []) for n in range(3)]))
     assert "--tools" in caught.value.remedy and not (tmp_path / "talk").exists()
+
+
+def test_a_pack_that_would_not_load_leaves_nothing_and_can_be_drafted_again(tmp_path: Path):
+    read = sampled(tmp_path, [run(n, CALLS) for n in range(3)])
+    target = tmp_path / "home" / "workflows" / "shop"
+    with pytest.raises(FlywheelError, match="no pack was made: tool 'get_order'") as caught:
+        draft_pack(target, read, tools=[tool("get_order", {"type": "objekt"})])
+    assert "--tools" in caught.value.remedy and not (tmp_path / "home").exists()
+    draft_pack(target, read, tools=[tool("get_order")])
+    assert load_pack(target).name == "shop"
 
 
 def test_a_prompt_that_changes_every_day_is_said_with_what_changes(tmp_path: Path):

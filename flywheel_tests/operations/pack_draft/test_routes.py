@@ -48,6 +48,36 @@ def test_a_workload_id_outweighs_the_prompt_and_rare_ones_get_no_route(tmp_path:
     assert len(found.rest) == 2
 
 
+def test_a_name_that_is_new_in_each_run_tells_nothing(tmp_path: Path):
+    for field in ("agent", "workload_id"):
+        alike = split(sampled(tmp_path, [shop(n, **{field: f"session-{n}"}) for n in range(60)]).runs)
+        assert [(len(group.runs), group.route) for group in alike.groups] == [(60, {})] and alike.rest == []
+    runs = [shop(n, agent=f"user-{n}") for n in range(30)] + [hotel(n, agent=f"user-{n}") for n in range(50, 70)]
+    first, second = split(sampled(tmp_path, runs).runs).groups
+    assert [len(first.runs), len(second.runs)] == [30, 20] and set(first.route) == {"workflow", "system_contains"}
+
+
+def test_where_many_runs_have_no_name_and_the_others_one_each_no_route_asks_for_none(tmp_path: Path):
+    runs = [shop(n, **({"agent": f"session-{n}"} if n % 5 < 3 else {})) for n in range(60)]
+    draft = draft_pack(tmp_path / "shop", sampled(tmp_path, runs))
+    assert len(draft.runs) == 60 and load_pack(tmp_path / "shop").settings.traces.routes == []
+
+
+def test_a_useless_workload_id_leaves_the_agents_name_to_decide(tmp_path: Path):
+    runs = [shop(n, workload_id=f"job-{n}", agent=("sales", "refunds")[n % 3 == 0]) for n in range(60)]
+    groups = split(sampled(tmp_path, runs).runs).groups
+    assert [(group.route["agent_name"], len(group.runs)) for group in groups] == [(["sales"], 40), (["refunds"], 20)]
+
+
+def test_two_agents_are_told_by_name_though_some_runs_carry_none_or_a_rare_one(tmp_path: Path):
+    named = [shop(n, agent=("sales", "refunds")[n % 2]) for n in range(60)]
+    rare = [shop(n, agent=f"trial-{n}") for n in range(60, 70)]
+    found = split(sampled(tmp_path, [*named, *rare, *[shop(n) for n in range(70, 100)]]).runs)
+    assert sorted(group.name for group in found.groups) == ["refunds", "sales"] and len(found.rest) == 40
+    more = [shop(n, agent=f"trial-{n}") for n in range(100, 110)]  # now a fourth of the named runs
+    assert [len(group.runs) for group in split(sampled(tmp_path, [*named, *rare, *more]).runs).groups] == [80]
+
+
 def test_another_prompt_over_the_same_tools_is_the_same_workflow(tmp_path: Path):
     runs = [shop(n) for n in range(10)] + [
         run(n, ORDER, system="Answer in verse. Nothing else matters here, my friend.") for n in range(20, 30)
