@@ -7,6 +7,7 @@ import typer
 from typer.main import get_command
 
 from flywheel.chat.visible import visible
+from flywheel.cli.system_errors import refused
 from flywheel.cli.terminal import guard
 from flywheel.errors import FlywheelError
 
@@ -20,6 +21,9 @@ class _Application(typer.Typer):
             return guard(get_command(self))(*args, **kwargs)
         except FlywheelError as error:
             print(f"error: {visible(error)}", file=sys.stderr)
+            sys.exit(2)
+        except OSError as error:  # a reader that went away (`| head`) is none: click ends the command for it
+            print(f"error: {visible(refused(error))}", file=sys.stderr)
             sys.exit(2)
         except ModuleNotFoundError as missing:
             if (missing.name or "").split(".")[0] not in _OF_THE_LOOP:

@@ -103,6 +103,22 @@ def test_each_mistake_gets_an_error_that_names_the_remedy(home: Path):
         assert code == 2 and expected in said, (arguments, said)
 
 
+def test_a_home_that_cannot_be_used_is_an_error_with_a_remedy(home: Path):
+    (home / "house").write_text("a file in the place of the folder")
+    answers = in_turn([["init", "airline"], ["audit"]], home / "house")
+    for code, said in answers:
+        assert code == 2 and f"error: not a directory [{home / 'house'}" in said and "FLYWHEEL_HOME" in said, said
+
+
+def test_tools_that_make_no_pack_are_mended_and_given_again(home: Path):
+    file = home / "given.json"
+    for kind, expected in (("objekt", "no pack was made"), ("object", "edit workflow.yaml")):
+        function = {"name": "get_order", "parameters": {"type": kind}}
+        file.write_text(json.dumps([{"type": "function", "function": function}]))
+        said = flywheel("init", "shop", "--tools", str(file), home=home, code=2 if kind == "objekt" else 0)
+        assert expected in said and (home / "workflows" / "shop").exists() == (kind == "object"), said
+
+
 @pytest.mark.slow
 def test_without_a_benchmark_collect_runs_and_learn_is_refused(home: Path):
     flywheel("init", "airline", home=home)
