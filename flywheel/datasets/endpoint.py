@@ -9,13 +9,14 @@ import httpx
 
 from flywheel.chat.render import canonical_tools
 from flywheel.privacy.egress import Destination, log_send
+from flywheel.serving.endpoint import is_model
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.toolcalls.schema_check import check_call
 
 Message = dict[str, Any]
 PURPOSE = "teacher"
 # Of these one may be the server's; several in a row mean that it is down, or no such server.
-OF_THE_SERVER = ("timeout", "unreachable", "too_many_requests", "refused", "not_json", "no_message")
+OF_THE_SERVER = ("timeout", "unreachable", "too_many_requests", "refused", "not_json", "no_message", "other_model")
 _ATTEMPTS, _LONGEST_WAIT = 5, 60.0
 
 
@@ -72,7 +73,7 @@ class Endpoint:
         body = self.body(messages, tools)
         if kinds := self.to.held_back(body):
             raise NoStep("personal_data", f"not sent: it holds {', '.join(kinds)}")
-        choice = _choice(self._send(body))
+        choice = _choice(self._send(body), self.model)
         if choice.get("finish_reason") == "length":
             raise NoStep("cut_off", f"longer than {self.sampling.max_tokens} tokens")
         message = _message(choice["message"], len(messages))
@@ -112,7 +113,7 @@ def _asked_wait(answer: httpx.Response, otherwise: float) -> float:
     return float(told) if told.isdecimal() else otherwise
 
 
-def _choice(answer: httpx.Response) -> dict[str, Any]:
+def _choice(answer: httpx.Response, asked: str) -> dict[str, Any]:
     try:
         found = answer.json()
     except (ValueError, RecursionError):
@@ -124,6 +125,13 @@ def _choice(answer: httpx.Response) -> dict[str, Any]:
             raise TypeError
     except (KeyError, IndexError, TypeError):
         raise NoStep("no_message", f"the answer holds no choices[0].message: {str(found)[:80]}") from None
+    # What it shows is kept under the name asked for.
+    named = found.get("model")
+    if isinstance(named, str) and named and not is_model(asked, named):
+        said = named[:100]
+        raise NoStep(
+            "other_model", f"asked for {asked}, and {said} answered (where that is the one meant: --model {said})"
+        )
     return choice
 
 

@@ -80,6 +80,10 @@ class Offers(NamedTuple):
         return [sentence for sentence, offered in said.items() if not offered]
 
 
+class OtherModel(httpx.DecodingError):
+    """An answer that names another model than the one asked for; for the result a case that could not be run."""
+
+
 class AttachedClient(ChatClient):
     """Asks the attached server by the names we know: `base` and adapter ids.
 
@@ -102,6 +106,12 @@ class AttachedClient(ChatClient):
         self.sampling = _NO_DEFAULTS
         self.host = urlsplit(attach.url).netloc.rpartition("@")[2]
         self._fingerprint: str | None = None
+
+    def _check_model(self, answer: Any, asked: str) -> None:
+        """Raise OtherModel where an answer names another one; one that names none is accepted."""
+        named = answer.get("model")
+        if isinstance(named, str) and named and named != asked:
+            raise OtherModel(f"asked for {asked}, and {named[:100]} answered")
 
     async def look(self, names: Collection[str]) -> Seen:
         """What the server says of itself and of these names now; raises httpx.HTTPError where it does not answer."""
@@ -131,9 +141,15 @@ class AttachedClient(ChatClient):
         return str(found) if found else None
 
     async def offers(self, seen: Seen) -> Offers:
-        """Try each proof once, on a request that says nothing."""
+        """Try each proof once, on a request that says nothing; raises FlywheelError where another model than the base answers."""
         tokenize = await _offered(lambda: self.tokenize(BASE, _HELLO, []))
-        token_ids = await _offered(lambda: self.step(BASE, _HELLO, [], max_tokens=1))
+        try:
+            token_ids = await _offered(lambda: self.step(BASE, _HELLO, [], max_tokens=1))
+        except OtherModel as other:
+            raise FlywheelError(
+                f"the attached server answers as another model: {other}", where=self.host,
+                remedy="name the base model in workflow.yaml, attach.base, as its answers do: of several --served-model-name vLLM answers under the first",
+            ) from None  # fmt: skip
         self.token_ids = token_ids
         told = await _offered(lambda: self.log_probabilities(BASE, [0], [0]))
         return Offers(seen.version is not None, tokenize, token_ids, told)
@@ -199,6 +215,8 @@ async def _offered(ask: Callable[[], Any]) -> bool:
         if error.response.status_code not in _NOT_OFFERED:
             raise
         return False
+    except OtherModel:
+        raise
     except (httpx.DecodingError, ValueError, LookupError, TypeError, AttributeError):
         return False
     return True

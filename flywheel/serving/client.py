@@ -122,7 +122,9 @@ class ChatClient:
         seconds = time.monotonic() - started
         response.raise_for_status()
         try:
-            return self._step(response.json(), call_prefix, seconds)
+            answer = response.json()
+            self._check_model(answer, body["model"])
+            return self._step(answer, call_prefix, seconds)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             kind = response.headers.get("content-type", "unnamed content")
             raise httpx.DecodingError(f"no chat completion but {kind}: {response.text[:200]!r}") from error
@@ -136,6 +138,9 @@ class ChatClient:
         request = self._http.build_request("POST", "/v1/chat/completions")
         answer = httpx.Response(httpx.codes.BAD_REQUEST, text=said, request=request)
         raise httpx.HTTPStatusError(said, request=request, response=answer)
+
+    def _check_model(self, answer: Any, asked: str) -> None:
+        """Raise httpx.DecodingError where another model answered; a server of ours is known by how it was started."""
 
     def _step(self, answer: Any, call_prefix: str, seconds: float) -> ModelStep:
         choice = answer["choices"][0]

@@ -104,7 +104,7 @@ class EndpointClient:
         """Remember who says that it answered; raises httpx.DecodingError where that is not who was asked."""
         named = answer.get("model")
         if isinstance(named, str) and named:
-            if not is_model(self._endpoint, named):
+            if named != self._endpoint.answers_as and not is_model(self._endpoint.model, named):
                 raise httpx.DecodingError(
                     f"asked for {self._endpoint.model}, and {named[:100]} answered (where that is its name: endpoint.answers_as)"
                 )
@@ -140,11 +140,11 @@ class EndpointClient:
         raise AssertionError("unreachable: the last attempt returned or raised")
 
 
-def is_model(endpoint: EndpointSettings, named: str) -> bool:
+def is_model(asked: str, named: str) -> bool:
     """Whether an answer's model is the one asked for: the same name, also without its publisher's, or a dated version of it."""
-    if named in (endpoint.model, endpoint.answers_as):
+    if named == asked:
         return True
-    asked, answered = (name.rpartition("/")[2].casefold().removesuffix("-latest") for name in (endpoint.model, named))
+    asked, answered = (name.rpartition("/")[2].casefold().removesuffix("-latest") for name in (asked, named))
     return answered.startswith(asked) and _VERSION.fullmatch(answered[len(asked) :]) is not None
 
 

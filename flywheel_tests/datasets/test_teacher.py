@@ -138,6 +138,11 @@ def test_a_run_is_played_in_the_environment_and_waits_for_a_person(teacher: Teac
     assert "red door" not in (tmp_path / "log.jsonl").read_text(), "counts and hashes only"
 
 
+def by_model(model: Any, message: dict[str, Any], finish: str = "stop") -> tuple[int, dict[str, str], str]:
+    """An answer that says which model made it."""
+    return 200, {}, json.dumps({"model": model, "choices": [{"message": message, "finish_reason": finish}]})
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -152,6 +157,8 @@ def test_a_run_is_played_in_the_environment_and_waits_for_a_person(teacher: Teac
         ((401, {}, "who are you"), "refused"),
         ((302, {"location": "http://elsewhere.example/"}, ""), "refused"),
         ((0, {}, ""), "timeout"),
+        (by_model("big-mini", said("Doors only.")), "other_model"),
+        (by_model("small", said("and so on"), "length"), "other_model"),
     ],
 )
 def test_what_is_no_step_is_counted_by_reason_and_tried_again(
@@ -188,6 +195,28 @@ def test_a_busy_server_is_waited_for_and_a_dead_one_stops_the_run(teacher: Teach
         asked._url = "http://127.0.0.1:1/v1"
         with pytest.raises(NoStep, match="unreachable"):
             asked.step([{"role": "user", "content": "hi"}], [])
+
+
+@pytest.mark.parametrize("named", ["big", "acme/big", "big-2026-01-31", "", None])
+def test_a_dated_version_and_an_answer_that_names_nobody_are_the_model_asked_for(
+    teacher: Teacher, door: Pack, tmp_path: Path, named: str | None
+):
+    teacher.answers = [by_model(named, said("Doors only."))]
+    with endpoint(teacher, tmp_path) as asked:
+        assert asked.step([{"role": "user", "content": "hi"}], door.tools)["content"] == "Doors only."
+
+
+def test_a_server_where_another_model_answers_stops_the_run_and_names_both(
+    teacher: Teacher, door: Pack, tmp_path: Path
+):
+    teacher.answers = [by_model("small", said("Doors only."))] * 9
+    shelf = shelf_of(tmp_path / "home" / "teacher", door)
+    with endpoint(teacher, tmp_path) as asked:
+        with pytest.raises(
+            FlywheelError, match="in a row: other_model: asked for big, and small answered .*--model small"
+        ):
+            teach(door, tasks(door, tmp_path, *(ask(number) for number in range(9))), asked, shelf)
+    assert len(teacher.asked) == 3 and shelf.rows() == [], "nothing is kept under a name that did not say it"
 
 
 def test_a_verifier_that_the_pack_names_accepts_and_no_other_does(teacher: Teacher, door: Pack, tmp_path: Path):

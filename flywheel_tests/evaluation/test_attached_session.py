@@ -22,6 +22,7 @@ from flywheel.promotion.evidence import Evidence
 from flywheel.promotion.validity import invalidity
 from flywheel.serving.attached import AttachedClient
 from flywheel.serving.canary import fixed_histories, probes
+from flywheel.serving.client import ChatClient
 from flywheel.serving.endpoint import NotSent
 from flywheel.workflows.pack import Pack
 from flywheel.workflows.serving_settings import Attach
@@ -52,6 +53,18 @@ def run(tmp_path: Path, door: Pack, door_cases: list[Case], renderer: Renderer) 
         return evaluate_attached(benchmark, arms_of("a2", "a1"), attached, renderer, log=tmp_path / "vllm.log")
 
     return work
+
+
+class Naming(FakeVllm):
+    """Says who answered, as vLLM does: the model asked for, unless `instead` has another for it."""
+
+    def __init__(self, renderer: Renderer, *adapters: str, instead: dict[str, str | None], **more: Any) -> None:
+        super().__init__(renderer, *adapters, **more)
+        self.instead = instead
+
+    def _chat(self, body: Any) -> Response:
+        answer = json.loads(bytes(super()._chat(body).body))
+        return JSONResponse(answer | {"model": self.instead.get(body["model"], body["model"])})
 
 
 def servers(session: Session, arm: str) -> list[dict[str, str]]:
@@ -181,6 +194,46 @@ def test_a_proof_that_fails_stops_before_the_first_case(
     with pytest.raises(FlywheelError, match=said) as told:
         run(server)
     assert remedy in told.value.remedy
+
+
+@pytest.mark.parametrize("instead", [{}, {"a2": None, "their-model": ""}])
+def test_answers_under_the_name_asked_for_and_under_none_are_taken(run: Run, renderer: Renderer, instead: dict):
+    session = run(Naming(renderer, "a1", "a2", base="their-model", instead=instead))
+    assert not any(row["infra_error"] for row in session.rows) and reasons(session) == []
+
+
+def test_an_adapter_for_which_another_model_answers_has_no_score(run: Run, renderer: Renderer):
+    session = run(Naming(renderer, "a1", "a2", instead={"a2": "base"}))
+    errors = {
+        arm: {row["infra_error"] for row in session.rows if row["arm"] == arm} for arm in ("candidate", "incumbent")
+    }
+    assert errors == {"candidate": {"OtherModel: asked for a2, and base answered"}, "incumbent": {None}}
+    assert not [row for row in session.rows if row["arm"] == "candidate" and row["success"] is not None]
+    assert any("asked for a2, and base answered" in reason for reason in reasons(session)), reasons(session)
+
+
+def test_a_base_model_that_answers_under_another_name_stops_before_the_first_case(run: Run, renderer: Renderer):
+    server = Naming(renderer, "a1", "a2", base="second", instead={"second": "first"})
+    with pytest.raises(FlywheelError, match="asked for second, and first answered") as told:
+        run(server)
+    assert "attach.base" in told.value.remedy and not isinstance(told.value, Interrupted)
+    assert {body["model"] for path, body in server.asked if path == "/v1/chat/completions"} == {"second"}
+
+
+def test_the_attached_client_alone_asks_who_answered(renderer: Renderer, tmp_path: Path):
+    server = Naming(renderer, "a1", instead={"a1": "a9"})
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
+
+    async def ask() -> None:
+        http = httpx.AsyncClient(transport=server.transport(), base_url="http://ours")
+        async with ChatClient(http, renderer) as ours:
+            assert (await ours.step("a1", messages, [], max_tokens=9)).message["role"] == "assistant"
+        attach = Attach(url="http://127.0.0.1:8000/v1")
+        async with AttachedClient(attach, HERE, renderer, log=tmp_path / "e", transport=server.transport()) as client:
+            await client.step("a1", messages, [], max_tokens=9)
+
+    with pytest.raises(httpx.DecodingError, match="asked for a1, and a9 answered"):
+        asyncio.run(ask())
 
 
 def test_without_peft_the_adapters_must_still_change_something(run: Run, renderer: Renderer):
