@@ -19,7 +19,7 @@ from flywheel.lake import Lake
 from flywheel.operations.comparison import cases_of_benchmark, machine_of, refuse_shown_cases, results_frame
 from flywheel.privacy.egress import destination
 from flywheel.promotion.pointer import BASE, serving
-from flywheel.report.references import REFERENCE_COLUMNS, Comparison, compare_with_references
+from flywheel.report.references import ARMS, REFERENCE_COLUMNS, Comparison, compare_with_references
 from flywheel.serving.configuration import Configuration, configuration_of
 from flywheel.serving.endpoint import PURPOSE, EndpointClient
 from flywheel.settings import Settings
@@ -52,14 +52,17 @@ class Leaving(NamedTuple):
 def run_reference(settings: Settings, workflow: str, file: str, *, name: str | None = None) -> Ran:
     """Run one configuration on the frozen benchmark and keep its rows; raises FlywheelError where it cannot be."""
     lake, side, cases, version = _open(settings, workflow, file)
+    name = name or side.name
+    _refuse_names_of_arms(name, where=file)
     if side.endpoint is None:
         check_weights(side.base)
     rows = run_alone(side, REFERENCE, cases, version, machine_of(settings, workflow, side))
-    return _keep(lake, workflow, name or side.name, rows, side.parts())
+    return _keep(lake, workflow, name, rows, side.parts())
 
 
 def import_reference(settings: Settings, workflow: str, name: str, file: Path) -> Ran:
-    """Score the answers of a file and keep them; what it leaves out counts as not run."""
+    """Score the answers of a file and keep them; what it leaves out counts as not run. Raises FlywheelError where it cannot be."""
+    _refuse_names_of_arms(name, where=str(file))
     lake, side, cases, version = _open(settings, workflow, "pack")
     benchmark = Benchmark(cases, version, side.pack, "", sha256_of(["imported", version, name]))
     rows = answered(file, Arm(REFERENCE, name, name), benchmark)
@@ -103,6 +106,12 @@ def beside(settings: Settings, workflow: str, week: str) -> Comparison:
         raise FlywheelError(f"nothing was evaluated in week {week} of {workflow}", where=lake.uri("eval_results"),
                             remedy=f"see which weeks were: flywheel report --weeks --workflow {workflow}")  # fmt: skip
     return found
+
+
+def _refuse_names_of_arms(name: str, *, where: str) -> None:
+    if name in ARMS:
+        raise FlywheelError(f"a reference cannot be called {name}: the report has an arm of that name", where=where,
+                            remedy="give it another: flywheel reference run FILE --name NAME, or flywheel reference import NAME FILE")  # fmt: skip
 
 
 def _open(settings: Settings, workflow: str, file: str) -> tuple[Lake, Configuration, list[Case], str]:

@@ -109,6 +109,23 @@ def test_answers_are_exported_imported_and_counted(home: Path):
     assert "of 5 runs solved" in told and f"{len(lines) - 5} without a score" in told
 
 
+@pytest.mark.parametrize("name", ["candidate", "incumbent"])
+def test_a_name_of_an_arm_is_refused_before_anything_runs_or_is_read(home: Path, name: str):
+    nobody = {"url": "http://127.0.0.1:9/v1", "model": "big"}
+    stem, other = (write(home, f"{file}.yaml", endpoint=nobody) for file in (name, "big"))
+    for words in (["run", stem], ["run", other, "--name", name], ["import", name, str(home / "absent.jsonl")]):
+        with pytest.raises(FlywheelError, match=f"a reference cannot be called {name}") as told:
+            typed(*words)
+        assert "--name NAME" in told.value.remedy
+    assert not (home / "home" / "egress").exists()
+    assert Lake(home / "home" / "lake").read_weeks("reference_results", workflow="door").is_empty()
+
+
+def test_a_file_named_like_an_arm_runs_under_another_name(home: Path, url: str):
+    frontier = write(home, "candidate.yaml", endpoint={"url": url, "model": "big"})
+    assert "big: " in typed("run", frontier, "--name", "big")
+
+
 def test_an_example_that_shows_a_case_is_refused_and_others_are_shown(home: Path, url: str):
     case = next(
         one

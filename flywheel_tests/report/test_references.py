@@ -3,6 +3,7 @@
 from typing import Any
 
 import polars as pl
+import pytest
 
 from flywheel.lake import TABLES
 from flywheel.report.references import compare_with_references, comparison_lines, references_section
@@ -62,6 +63,18 @@ def test_another_benchmark_is_no_comparison_and_is_named():
         "old: run on other cases or under another scorer; run it again",
         "older: run on other cases or under another scorer; run it again",
     ]
+
+
+@pytest.mark.parametrize("name", ["candidate", "incumbent"])
+def test_a_reference_named_like_an_arm_takes_nobodys_place(name: str):
+    base = ran([True] * 20, reference="base")
+    references = pl.concat([ran([False] * 20, reference=name), base])
+    found, without = (compare_with_references(week(), one) for one in (references, base))
+    assert found and without and (found.models, found.against) == (without.models, without.against)
+    assert [one.name for one in found.models] == ["candidate", "incumbent", "base"], "the base is no arm"
+    assert found.left_out == [f"{name}: named like an arm of the week; run or import it again under another name"]
+    page = references_section({"eval_results": week(), "reference_results": references})
+    assert f"left out: {name}: named like" in page
 
 
 def test_what_could_not_be_read_as_a_call_is_not_valid():
