@@ -58,6 +58,7 @@ GOOD = [
     call("cancel_order", {**CANCEL, "reason": {"regex": "oth.*"}}), call("list_orders", {"email": {"exact": "a"}, "page": {"exact": 1, "may_omit": True}}),
     call("get_order", {"order_id": {"ignore": "any order does"}}), reply(["no", "sorry"], excludes=("yes",)), reply(),
     episode([("cancel_order", {"order_id": "R1", "reason": "other"})]), episode([("get_order", {"order_id": "R1"})], ("R1",)),
+    call("get_order", {"order_id": {"regex": "R.+"}}), call("get_order", {"order_id": {"regex": "\\S+"}}),
 ]  # fmt: skip
 BAD = [
     ("unsatisfiable_call", call("cancel_order", {"order_id": {"exact": "R1"}})),
@@ -70,6 +71,9 @@ BAD = [
     ("matches_everything", call("get_order", {"order_id": {"ignore": True}})),
     ("matches_everything", call("get_order", {"order_id": {"regex": "(.|\\n)*"}})),
     ("matches_everything", call("cancel_order", {**CANCEL, "reason": {"one_of": ["other", "changed_mind", "too_slow", "found_cheaper"]}})),
+    ("matches_everything", call("get_order", {"order_id": {"regex": ".+"}})),
+    ("matches_everything", call("get_order", {"order_id": {"regex": "\\S.*"}})),
+    ("matches_everything", call("cancel_order", {**CANCEL, "reason": {"regex": "[a-z_]+"}})),
     ("matches_everything", reply([" "])),
     ("matches_everything", episode([], ("",))),
     ("unreachable_reply", reply([])),
@@ -93,6 +97,27 @@ def test_a_sound_case_has_no_error(pack: Pack, expectation: dict):
 @pytest.mark.parametrize(("rule", "expectation"), BAD)
 def test_what_cannot_be_right_is_found(pack: Pack, rule: str, expectation: dict):
     assert rule in rules(pack, case(expectation))
+
+
+@pytest.mark.parametrize(
+    ("schema", "matcher", "found"),
+    [
+        ({"type": "boolean"}, {"one_of": [True, False]}, True),
+        ({"type": "boolean"}, {"one_of": [False, True]}, True),
+        ({"type": "boolean"}, {"one_of": [True]}, False),
+        ({"type": "boolean"}, {"exact": False}, False),
+        ({"type": "boolean", "enum": [True]}, {"exact": True}, False),
+        ({"enum": ["A", "a"]}, {"casefold": "a"}, True),
+        ({"enum": ["only"]}, {"regex": "on.*"}, False),
+        ({"type": "string"}, {"one_of": ["a", "b"]}, False),
+    ],
+)
+def test_a_boolean_is_an_enumeration_of_two(pack: Pack, schema: dict, matcher: dict, found: bool):
+    parameters = {"type": "object", "properties": {"gift": schema}, "required": ["gift"]}
+    tool = {"type": "function", "function": {"name": "wrap", "description": "d", "parameters": parameters}}
+    asked = case(call("wrap", {"gift": matcher}), tools=[tool])
+    assert rules(pack, asked) == ({"matches_everything"} if found else set())
+    assert ("judged_by_name" in rules(pack, asked, level="warning")) is found
 
 
 def test_a_tool_may_answer_with_an_empty_text(pack: Pack):

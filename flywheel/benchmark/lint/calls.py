@@ -22,8 +22,8 @@ from flywheel.toolcalls.schema_check import check_arguments
 
 # Combinations of acceptable values tried before an expectation is believed to be impossible.
 _TRIES = 300
-# A text matcher that takes all of these takes everything.
-_ANY_TEXT = ("", "x", "Ünïcode 42, with signs!?", "0" * 60, "two words")
+# A text matcher that takes all of these takes everything. The empty text is none of them: to ask for some text or other says as little.
+_ANY_TEXT = ("x", "Ünïcode 42, with signs!?", "0" * 60, "two words")
 _ABSENT = object()
 
 
@@ -132,13 +132,16 @@ def _selective(case: Case, call: ExpectedCall, tool: dict[str, Any], matchers: M
 
 
 def _takes_everything(matcher: Matcher, schema: Any) -> bool:
-    match matcher:
-        case Ignore():
-            return True
-        case Regex():
-            return all(matcher.accepts(text) for text in _ANY_TEXT)
-        case OneOf():
-            listed = schema.get("enum") if isinstance(schema, dict) else None
-            return bool(listed) and len(listed) > 1 and all(matcher.accepts(value) for value in listed)
-        case _:
-            return False
+    if isinstance(matcher, Ignore):
+        return True
+    listed = _listed(schema)
+    if len(listed) > 1 and all(matcher.accepts(value) for value in listed):
+        return True
+    return isinstance(matcher, Regex) and all(matcher.accepts(text) for text in _ANY_TEXT)
+
+
+def _listed(schema: Any) -> list[Any]:
+    """All values that a schema allows, where it lists them; a boolean's are two."""
+    if not isinstance(schema, dict):
+        return []
+    return schema.get("enum") or ([True, False] if schema.get("type") == "boolean" else [])
