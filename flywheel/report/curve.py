@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from flywheel.lake import Lake
 from flywheel.report.conditions import BENCHMARK, breaks, conditions, core, marks, measured, weeks_of
-from flywheel.statistics.paired import Interval, clustered_rate, clustered_standard_error, wilson
+from flywheel.statistics.paired import Interval, clustered_rate
 
 BASE, ALL = "base", "all"
 CURVE = {
@@ -62,13 +61,8 @@ def success_interval(rows: pl.DataFrame) -> Interval:
 
     The rows have a score each; NaN without rows.
     """
-    cases = rows["case_id"].n_unique()
-    if rows.height == cases:
-        return clustered_rate(rows["success"].to_list(), rows["case_cluster"].to_list())
-    values, clusters = rows["success"].cast(pl.Float64).to_numpy(), rows["case_cluster"].to_list()
-    if clustered_standard_error(np.asarray(values), clusters):
-        return clustered_rate(rows["success"].to_list(), clusters)._replace(n=cases)
-    return wilson(round(float(values.mean()) * cases), cases)
+    found = clustered_rate(rows["success"].to_list(), rows["case_cluster"].to_list())
+    return found._replace(n=rows["case_id"].n_unique())
 
 
 def served_after(log: pl.DataFrame, decisions: pl.DataFrame, weeks: Sequence[str]) -> dict[str, str]:

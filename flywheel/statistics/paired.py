@@ -82,18 +82,28 @@ def rate(successes: int, n: int) -> str:
 
 
 def clustered_rate(successes: Sequence[float], clusters: Sequence[str]) -> Interval:
-    """Rate with a cluster-robust t interval, cut to 0..1; Wilson where all agree or there is one cluster.
+    """Rate with a cluster-robust t interval, cut to 0..1; `all_alike` where all clusters agree or there is one. `n` counts values.
 
-    `successes` are 0 or 1, or a case's mean over its epochs. A clustered interval of zero width (all cases alike) would
-    claim certainty, which n cases cannot give.
+    `successes` are 0 or 1, or a case's mean over its epochs. NaN where there are none.
     """
     values = np.asarray(successes, dtype=float)
-    plain = wilson(round(float(values.sum())), len(values))._replace(estimate=float(values.mean()))
+    if not len(values):
+        return Interval(math.nan, math.nan, math.nan, 0)
+    mean, groups = float(values.mean()), len(set(clusters))
     error = clustered_standard_error(values, clusters)
     if not error:
-        return plain
-    half = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, len(set(clusters)) - 1)) * error
-    return Interval(plain.estimate, max(0.0, plain.estimate - half), min(1.0, plain.estimate + half), plain.n)
+        return all_alike(mean, groups, len(values))
+    half = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, groups - 1)) * error
+    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), len(values))
+
+
+def all_alike(share: float, clusters: int, n: int) -> Interval:
+    """The interval of a share that is the same in all clusters: Wilson's of so many clusters, never of their cases.
+
+    A clustered interval would have no width, and claim what so few clusters cannot know.
+    """
+    plain = wilson(round(share * clusters), clusters)
+    return Interval(share, min(share, plain.low), max(share, plain.high), n)
 
 
 def clustered_standard_error(values: np.ndarray, clusters: Sequence[str]) -> float:

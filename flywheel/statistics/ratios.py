@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy  # scipy.stats is loaded by its first use: the code location needs none of it to load
 
-from flywheel.statistics.paired import CONFIDENCE, Interval, wilson
+from flywheel.statistics.paired import CONFIDENCE, Interval, all_alike
 
 
 def clustered_ratio(
@@ -19,8 +19,8 @@ def clustered_ratio(
     """Sum over sum with a cluster-robust t interval; NaN where the denominators sum to 0. `n` is the denominator, rounded.
 
     Args:
-        share: the ratio lies between 0 and 1. Its interval is cut there, and is Wilson's where all clusters agree, because an interval
-            of no width would claim what so few cases cannot know. Without it such an interval is NaN.
+        share: the ratio lies between 0 and 1. Its interval is cut there, and where all clusters agree it is that of `paired.all_alike`.
+            Without it such an interval is NaN.
     """
     above, below = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
     total = float(below.sum())
@@ -34,8 +34,7 @@ def clustered_ratio(
     if groups < 2 or spread <= 1e-18 * total**2:
         if not share:
             return Interval(ratio, math.nan, math.nan, n)
-        plain = wilson(min(n, round(ratio * n)), n)
-        return Interval(ratio, min(ratio, plain.low), max(ratio, plain.high), n)
+        return all_alike(ratio, len(np.unique(owners[below > 0])), n)
     error = math.sqrt(groups / (groups - 1) * spread) / total
     half = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, groups - 1)) * error
     low, high = ratio - half, ratio + half

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.evaluation.metrics import busy_share, metric_rows
-from flywheel.statistics.paired import clustered_rate
+from flywheel.statistics.paired import clustered_rate, wilson
 from flywheel.statistics.ratios import clustered_ratio, percentile
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -108,6 +108,11 @@ def test_an_interval_holds_its_estimate_and_stays_a_share(drawn: list[tuple[int,
     else:
         assert 0 <= found.low <= found.estimate <= found.high <= 1
         assert found.high - found.low > 0, "so few cases are never certain"
+
+
+def test_calls_of_one_case_that_all_succeed_are_one_observation():
+    found = clustered_ratio([5, 5, 0], [5, 5, 0], ["a", "b", "never called"])
+    assert found[:3] == pytest.approx(wilson(2, 2)[:3]) and found.n == 10
 
 
 def test_a_percentile_has_an_interval_only_where_the_data_reach():

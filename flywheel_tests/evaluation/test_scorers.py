@@ -47,6 +47,18 @@ def test_states_agree_exactly_where_typed_equality_does(one, other):
         )
 
 
+def test_whole_numbers_are_ids_and_counts_that_agree_exactly():
+    for one, other in (
+        (10_000_000_001, 10_000_000_002),
+        (1_700_000_000_000, 1_700_000_000_900.0),
+        (10**400, 1.5),
+        (10**400, 10**400 + 1),
+    ):
+        assert difference({"id": one}, {"id": other}) and difference({"id": other}, {"id": one})
+    for one, other in ((10**16, 1e16), (19.99, 19.990000000000002), (3.0000000000000004, 3)):
+        assert difference({"id": one}, {"id": other}) is None is difference({"id": other}, {"id": one})
+
+
 def test_a_difference_names_its_place_and_volatile_fields_are_left_out():
     gold = {"orders": {"A1": {"amount": 0.3, "at": 1, "paid": True}}, "log": [{"id": 7}]}
     made = {"orders": {"A1": {"amount": 0.1 + 0.2, "at": 2, "paid": 1}}, "log": [{"id": 8}]}

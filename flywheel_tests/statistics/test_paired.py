@@ -60,6 +60,14 @@ def test_holm_by_hand():
 
 def test_no_certainty_from_agreement():
     assert clustered_rate([True] * 20, list("abcdefghijklmnopqrst")).low < 0.9
+    # Two hundred runs of forty cases that all succeed are forty observations, of one cluster one.
+    for clusters in (40, 1):
+        found = clustered_rate([True] * 200, [f"c{n % clusters}" for n in range(200)])
+        assert (found.low, found.high, found.n) == (wilson(clusters, clusters).low, 1.0, 200)
+    half = clustered_rate([True, False] * 3, ["one"] * 6)
+    assert half.low < 0.05 and half.estimate == 0.5 and half.high > 0.75, (
+        "one cluster that agrees with itself knows little"
+    )
     assert paired_difference([True] * 3, [False] * 3, ["one"] * 3).lower <= 0
     # No case of 240 differs: a share of 1 - 0.025 ** (1 / 240) = 1.5 % of all such cases still may.
     equal = paired_difference([True] * 240, [True] * 240, [str(n) for n in range(240)])

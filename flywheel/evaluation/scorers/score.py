@@ -9,7 +9,7 @@ from flywheel.toolcalls.results import tool_error
 from flywheel.toolcalls.schema_check import check_call, tool_names
 
 # Raise this with every change of a scorer: results under another version are never compared, stored outputs are scored again.
-SCORER_VERSION = "3"
+SCORER_VERSION = "4"
 
 
 class Score(NamedTuple):
