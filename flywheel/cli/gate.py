@@ -74,6 +74,8 @@ def _say(outcome: "Outcome") -> None:
     for reason in outcome.decision.reasons:
         print(f"  - {reason}")
     print(f"kept as comparison {row['comparison_id']}")
+    if outcome.unwritten:
+        print(f"warning: {outcome.unwritten}", file=sys.stderr)
     if row["verdict"] == "PROMOTE":
         print(
             "nothing was changed: make the pack (or the server) what was compared; its configuration counts as evaluated from now on"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -32,11 +33,12 @@ KEPT_RESULTS = 10  # comparisons whose every row is kept; their verdicts are kep
 
 
 class Outcome(NamedTuple):
-    """The decision, its row in `configuration_verdicts`, and what the two differ in."""
+    """The decision, its row in `configuration_verdicts`, what the two differ in, and why CI's files are not there where they are not."""
 
     decision: Decision
     row: dict[str, Any]
     differ_in: list[str]
+    unwritten: str | None = None
 
 
 def gate(settings: Settings, workflow: str, baseline: str, candidate: str, *, out: Path | None = None) -> Outcome:
@@ -53,6 +55,8 @@ def gate(settings: Settings, workflow: str, baseline: str, candidate: str, *, ou
     if not differing(a.parts(), b.parts()):
         raise FlywheelError(f"{a.name} and {b.name} are one configuration", where=f"{baseline}, {candidate}",
                             remedy="say in one of the files what is to be different; see docs/gate.md")  # fmt: skip
+    if out:
+        _make_folder(out)
     cases = cases_of_benchmark(lake, workflow)
     for side in (a, b):
         refuse_shown_cases(lake, workflow, side)
@@ -64,9 +68,11 @@ def gate(settings: Settings, workflow: str, baseline: str, candidate: str, *, ou
     sides = Sides(a, b, (_vllm(frame, "incumbent"), _vllm(frame, "candidate")))
     decision = judge_configurations(
         frame, cases, sides, metrics=_metrics(rows, pack), checkpoint=lake.read_weeks("checkpoint", workflow=workflow),
-        history=lake.read_weeks("promotion", workflow=workflow), core_version=core_version(cases, pack, version),
+        history=lake.read_weeks("promotion", workflow=workflow),
+        verdicts=lake.read_weeks("configuration_verdicts", workflow=workflow), core_version=core_version(cases, pack, version),
     )  # fmt: skip
-    return _keep(lake, pack, decision, sides, frame, out)
+    kept = _keep(lake, pack, decision, sides, frame)
+    return kept._replace(unwritten=_write(out, kept, frame)) if out else kept
 
 
 def _configuration(settings: Settings, lake: Lake, pack: Pack, name: str, served: str) -> Configuration:
@@ -136,10 +142,9 @@ def _metrics(rows: list[dict[str, Any]], pack: Pack) -> Mapping[str, float | Non
     return {row["metric"]: row["value"] for part in ("all", "core") for row in found if row["slice"] == part}
 
 
-def _keep(lake: Lake, pack: Pack, decision: Decision, sides: Sides, frame: pl.DataFrame, out: Path | None) -> Outcome:
+def _keep(lake: Lake, pack: Pack, decision: Decision, sides: Sides, frame: pl.DataFrame) -> Outcome:
     """The verdict for ever, the results of the newest comparisons; both in the lake, where an erased person leaves them, too."""
-    at = datetime.now(UTC)
-    row = verdict_row(decision, sides, frame, at)
+    row = verdict_row(decision, sides, frame, datetime.now(UTC))
     verdicts = lake.read_weeks("configuration_verdicts", workflow=pack.name).sort("decided_at")
     newest = {row["comparison_id"], *verdicts["comparison_id"].tail(KEPT_RESULTS - 1)}
     known = lake.read_weeks("comparison_results", workflow=pack.name).drop("workflow")
@@ -147,10 +152,32 @@ def _keep(lake: Lake, pack: Pack, decision: Decision, sides: Sides, frame: pl.Da
     results = pl.concat([known.filter(pl.col("comparison_id").is_in(list(newest))), own])
     lake.replace_partition("comparison_results", results, workflow=pack.name)
     lake.append_new("configuration_verdicts", [row], workflow=pack.name)
-    if out:
-        out.mkdir(parents=True, exist_ok=True)
-        frame.write_parquet(out / "results.parquet")
-        told = {**row, "decided_at": at.isoformat(), "differ_in": sides.differ_in(), "reasons": decision.reasons}
-        told |= {side: json.loads(row[side]) for side in ("baseline", "candidate")}
-        (out / "verdict.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return Outcome(decision, row, sides.differ_in())
+
+
+def _make_folder(out: Path) -> None:
+    """The folder for CI's files; that it cannot be written to is said before hours are spent, not after."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise FlywheelError(f"nothing can be written there: {error.strerror}", where=f"--out {out}", remedy="name a folder that can be written to") from None  # fmt: skip
+
+
+def _write(out: Path, kept: Outcome, frame: pl.DataFrame) -> str | None:
+    """Write CI's files; why not, where they cannot be written: the verdict stands in the lake all the same."""
+    row = kept.row
+    told = {
+        **row,
+        "decided_at": row["decided_at"].isoformat(),
+        "differ_in": kept.differ_in,
+        "reasons": kept.decision.reasons,
+    }
+    told |= {side: json.loads(row[side]) for side in ("baseline", "candidate")}
+    try:
+        frame.write_parquet(out / "results.parquet")
+        (out / "verdict.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        return f"{out} could not be written: {error.strerror or error}"
+    return None

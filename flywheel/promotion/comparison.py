@@ -13,9 +13,9 @@ import polars as pl
 from flywheel.benchmark.cases import SAFETY, Case
 from flywheel.lake import Lake
 from flywheel.promotion.decision import rules_of
-from flywheel.promotion.evidence import Evidence
+from flywheel.promotion.evidence import Evidence, due_runs
 from flywheel.promotion.gate import Decision, decide
-from flywheel.promotion.history import Past, fixed_margin, same_core
+from flywheel.promotion.history import Past, compared_versions, fixed_margin, same_core
 from flywheel.promotion.verdict import Verdict
 from flywheel.serving.configuration import Configuration, configuration_sha256, differing, parts_of_endpoint
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
@@ -46,7 +46,7 @@ class Sides(NamedTuple):
 
 def judge_configurations(
     rows: pl.DataFrame, cases: Sequence[Case], sides: Sides, *, metrics: Mapping[str, float | None],
-    checkpoint: pl.DataFrame, history: pl.DataFrame, core_version: str,
+    checkpoint: pl.DataFrame, history: pl.DataFrame, verdicts: pl.DataFrame, core_version: str,
 ) -> Decision:  # fmt: skip
     """The gate's decision under the rules of the baseline's pack. No case is targeted, and the best ever promoted is not asked.
 
@@ -55,17 +55,20 @@ def judge_configurations(
         metrics: the candidate's on the core, for floors and ceilings.
         checkpoint: CHECKPOINT rows of all weeks: what the candidate's adapter forgot.
         history: PROMOTION rows: the margin that the first verdict on this core fixed holds here, too.
+        verdicts: CONFIGURATION_VERDICTS rows, each of which looked at this benchmark if it judged it.
         core_version: of the cases; verdicts on other cores are not asked.
     """
     candidate, incumbent, again = (rows.filter(arm=arm) for arm in ("candidate", "incumbent", "incumbent_again"))
     judged = same_core(history, core_version)
-    past = Past(judged.height, fixed_margin(judged), None, None)
+    version = str(rows["benchmark_version"][0]) if rows.height else ""
+    past = Past(judged.height + compared_versions(verdicts).count(version), fixed_margin(judged), None, None)
     trained = checkpoint.filter(adapter_id=sides.candidate.adapter_id).select("forgetting_nats", "tool_regression_nats")
     # A base model forgot nothing against itself.
     forgotten = trained.row(0) if trained.height else (0.0 if sides.candidate.adapter_id == "base" else None, None)
     evidence = Evidence(
         candidate, incumbent, again, (), forgotten[0], forgotten[1], metrics, {case.id for case in cases if SAFETY in case.tags},
         {case.id: case.exercises.tools for case in cases}, past, _MAY_DIFFER,
+        due_runs(cases, rows),
     )  # fmt: skip
     return decide(evidence, rules_of(sides.baseline.pack))
 

@@ -9,7 +9,7 @@ import polars as pl
 from flywheel.benchmark.cases import SAFETY, Case, benchmark_version, core_of
 from flywheel.promotion.best import Best, against_best, stored_runs
 from flywheel.promotion.earlier import Earlier
-from flywheel.promotion.evidence import Evidence, Rules
+from flywheel.promotion.evidence import Evidence, Rules, due_runs
 from flywheel.promotion.gate import Decision, decide
 from flywheel.promotion.history import Past, fixed_margin, last_noise, same_core
 from flywheel.promotion.pointer import BASE
@@ -70,7 +70,8 @@ def judge(
         candidate, current, again, targeted_cases(cases, corrections), forgotten[0], forgotten[1],
         before.metrics if before else {}, {case.id for case in cases if SAFETY in case.tags},
         {case.id: case.exercises.tools for case in cases},
-        _past(before, core, incumbent, scorer, decoding) if before else None,
+        _past(before, version, core, incumbent, scorer, decoding) if before else None,
+        due=due_runs(cases, results) if benchmark_version(cases, pack.contract_sha256) == version else None,
     )  # fmt: skip
     names = [arm["adapter_id"][0] if arm.height else BASE for arm in (candidate, current)]
     decision = decide(evidence, rules_of(pack))
@@ -79,8 +80,9 @@ def judge(
     return Judgement(decision, names[0], names[1], version, core, scorer, decoding, week)
 
 
-def _past(before: Earlier, core: str, incumbent: str, scorer: str, decoding: str) -> Past:
+def _past(before: Earlier, version: str, core: str, incumbent: str, scorer: str, decoding: str) -> Past:
     judged = same_core(before.history, core)
+    looks = judged.height + before.comparisons.count(version)
 
     def best(pairs: pl.DataFrame, margin: float) -> Best:
         return against_best(
@@ -89,7 +91,7 @@ def _past(before: Earlier, core: str, incumbent: str, scorer: str, decoding: str
         )  # fmt: skip
 
     noise = last_noise(judged, week=before.week, incumbent=incumbent, scorer_version=scorer, decoding=decoding)
-    return Past(judged.height, fixed_margin(judged), noise, best)
+    return Past(looks, fixed_margin(judged), noise, best)
 
 
 def _without_results(checkpoint: pl.DataFrame, incumbent: str) -> Decision:

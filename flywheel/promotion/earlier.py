@@ -6,6 +6,7 @@ from typing import NamedTuple
 import polars as pl
 
 from flywheel.lake import TABLES, Lake
+from flywheel.promotion.history import compared_versions
 from flywheel.toolcalls.arguments import sha256_of
 from flywheel.workflows.serving_settings import is_endpoint
 
@@ -23,6 +24,7 @@ class Earlier(NamedTuple):
         promoted: adapters that served before this week; an endpoint was never promoted.
         results_of: week and arm to the EVAL_RESULTS rows stored there.
         metrics: this week's metrics of the candidate on the core, by name.
+        comparisons: benchmark version of every verdict that `flywheel evaluate --gate` gave before this week was decided.
     """
 
     week: str
@@ -30,11 +32,12 @@ class Earlier(NamedTuple):
     promoted: set[str]
     results_of: Callable[[str, str], pl.DataFrame]
     metrics: Mapping[str, float | None]
+    comparisons: list[str] = []  # noqa: RUF012  (never changed)
 
     def fingerprint(self) -> str:
         """Hash of what may change the decision."""
         rows = self.history.select(_DECISIVE).rows()
-        return sha256_of([[*map(list, rows)], sorted(self.promoted), dict(self.metrics)])
+        return sha256_of([[*map(list, rows)], sorted(self.promoted), dict(self.metrics), self.comparisons])
 
 
 def earlier(lake: Lake, workflow: str, week: str, log: pl.DataFrame) -> Earlier:
@@ -48,7 +51,10 @@ def earlier(lake: Lake, workflow: str, week: str, log: pl.DataFrame) -> Earlier:
 
     history = lake.read_weeks("promotion", workflow=workflow).filter(pl.col("week") < week).sort("week")
     promoted = {one for one in log.filter(pl.col("week") < week)["served_adapter_id"] if not is_endpoint(one)}
-    return Earlier(week, history, promoted, results_of, candidate_metrics(lake, workflow, week))
+    decided = log.filter(week=week)["decided_at"].min()  # a past week counts again what it counted then
+    verdicts = lake.read_weeks("configuration_verdicts", workflow=workflow)
+    comparisons = compared_versions(verdicts if decided is None else verdicts.filter(pl.col("decided_at") < decided))
+    return Earlier(week, history, promoted, results_of, candidate_metrics(lake, workflow, week), comparisons)
 
 
 def candidate_metrics(lake: Lake, workflow: str, week: str) -> dict[str, float | None]:

@@ -4,14 +4,14 @@ One case is one observation. Runs of a case that ended in a server or network er
 counted, never scored 0.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from flywheel.benchmark.cases import CORE
+from flywheel.benchmark.cases import CORE, Case
 from flywheel.statistics.paired import PairedDifference, paired_difference
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Evidence(NamedTuple):
         tools: case id -> names of the tools that the case exercises.
         past: what earlier verdicts on this benchmark core left.
         may_differ: columns in which the arms may differ, because that is what is compared.
+        due: (case id, epoch) of every run that the benchmark asks of both arms; None where other cases are active by now.
     """
 
     candidate: pl.DataFrame
@@ -64,6 +65,18 @@ class Evidence(NamedTuple):
     tools: Mapping[str, Collection[str]] = MappingProxyType({})
     past: "Past | None" = None
     may_differ: Collection[str] = ()
+    due: Collection[tuple[str, int]] | None = None
+
+
+def due_runs(cases: Iterable[Case], rows: pl.DataFrame) -> set[tuple[str, int]]:
+    """(case id, epoch) of every case, in as many epochs as any of these EVAL_RESULTS rows ran."""
+    epochs = rows.select(epoch_of(rows))["epoch"].unique().to_list()
+    return {(case.id, epoch) for case in cases for epoch in range(max(epochs, default=0) + 1)}
+
+
+def epoch_of(rows: pl.DataFrame) -> pl.Expr:
+    """The column `epoch`; 0 where each case ran once and nothing says so."""
+    return pl.col("epoch") if "epoch" in rows.columns else pl.lit(0, pl.Int64).alias("epoch")
 
 
 def case_means(rows: pl.DataFrame, name: str) -> pl.DataFrame:

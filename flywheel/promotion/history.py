@@ -1,7 +1,7 @@
 """What earlier verdicts leave for this one: the fixed margin, the looks taken, the last A/A run.
 
 All of it is read from PROMOTION rows of earlier weeks that judged the same benchmark core. A verdict on another core, or an
-INVALID one, says nothing here.
+INVALID one, says nothing here. Comparisons of configurations on the same benchmark are looks as well.
 """
 
 from collections.abc import Callable
@@ -35,6 +35,11 @@ def same_core(history: pl.DataFrame, core_version: str) -> pl.DataFrame:
     """The judged weeks of a benchmark core, oldest first; rows from before cores were told apart count by benchmark version."""
     core = pl.coalesce("core_version", "benchmark_version")
     return history.filter(core == core_version, pl.col("verdict") != "INVALID", pl.col("cases") > 0).sort("week")
+
+
+def compared_versions(verdicts: pl.DataFrame) -> list[str]:
+    """The benchmark version of every CONFIGURATION_VERDICTS row that judged anything: each is a look at that benchmark, too."""
+    return sorted(verdicts.filter(pl.col("verdict") != "INVALID")["benchmark_version"].drop_nulls())
 
 
 def fixed_margin(judged: pl.DataFrame) -> float | None:

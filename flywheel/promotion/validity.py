@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from flywheel.benchmark.row_digest import tampered
-from flywheel.promotion.evidence import Evidence
+from flywheel.promotion.evidence import Evidence, epoch_of
 
 MAXIMUM_INFRA_SHARE = 0.02
 
@@ -26,12 +26,7 @@ def invalidity(evidence: Evidence) -> list[str]:
     every = {**arms, "A/A run": evidence.again}
     reasons += _attached_server_changed(every) + _shared_server_changed(every)
     reasons += _endpoint_changed({"incumbent": evidence.incumbent, "A/A run": evidence.again})
-    ran = [set(rows["case_id"]) for rows in arms.values()]
-    if ran[0] != ran[1]:
-        only = len(ran[0] - ran[1]), len(ran[1] - ran[0])
-        reasons.append(
-            f"candidate and incumbent did not run the same cases: {only[0]} only the candidate, {only[1]} only the incumbent"
-        )
+    reasons += _runs_missing(arms, evidence.due)
     for column in ("benchmark_version", "scorer_version", "decoding"):
         if column in evidence.may_differ:
             continue
@@ -39,6 +34,22 @@ def invalidity(evidence: Evidence) -> list[str]:
         if len(values) != 1:
             reasons.append(f"the arms differ in {column}: {', '.join(sorted(map(str, values)))}")
     return reasons
+
+
+def _runs_missing(arms: dict[str, pl.DataFrame], due: Collection[tuple[str, int]] | None) -> list[str]:
+    """Rows that somebody took away, of one arm or of both: what is left may say the opposite."""
+    ran = {name: set(rows.select("case_id", epoch_of(rows)).iter_rows()) for name, rows in arms.items()}
+    candidate, incumbent = ran.values()
+    if candidate != incumbent:
+        return [
+            f"candidate and incumbent did not run the same cases: {len(candidate - incumbent)} runs only the candidate, "
+            f"{len(incumbent - candidate)} only the incumbent"
+        ]
+    asked = candidate if due is None else set(due)
+    if candidate != asked:
+        lost, other = len(asked - candidate), len(candidate - asked)
+        return [f"the arms do not have the runs that the frozen benchmark asks for: {lost} of {len(asked)} are missing, {other} are of no frozen case"]  # fmt: skip
+    return []
 
 
 def _attached_server_changed(arms: dict[str, pl.DataFrame]) -> list[str]:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -44,11 +45,17 @@ def sides(tmp_path: Path) -> Sides:
     )
 
 
-def judged(sides: Sides, found: pl.DataFrame, history: pl.DataFrame | None = None) -> Decision:
-    empty = pl.DataFrame(schema=TABLES["promotion"].polars_schema())
+def empty(table: str) -> pl.DataFrame:
+    return pl.DataFrame(schema=TABLES[table].polars_schema())
+
+
+def judged(
+    sides: Sides, found: pl.DataFrame, history: pl.DataFrame | None = None, verdicts: pl.DataFrame | None = None
+) -> Decision:
+    frozen: Any = [SimpleNamespace(id=f"c{n}", tags=[], exercises=SimpleNamespace(tools=[])) for n in range(120)]
     return judge_configurations(
-        found, [], sides, metrics={}, checkpoint=pl.DataFrame(schema=TABLES["checkpoint"].polars_schema()),
-        history=empty if history is None else history, core_version="core",
+        found, frozen, sides, metrics={}, checkpoint=empty("checkpoint"), history=empty("promotion") if history is None else history,
+        verdicts=empty("configuration_verdicts") if verdicts is None else verdicts, core_version="core",
     )  # fmt: skip
 
 
@@ -71,6 +78,21 @@ def test_each_verdict_has_its_exit_code(sides: Sides, candidate: float | None, v
         )
     decision = judged(sides, found)
     assert (decision.verdict, EXIT_CODES[decision.verdict]) == (verdict, code), decision.reasons
+
+
+def test_an_earlier_comparison_on_the_benchmark_is_a_look_and_failed_cases_cannot_be_left_out(sides: Sides):
+    found = rows({"incumbent": 0.6, "incumbent_again": 0.6, "candidate": 0.55})
+    decision = judged(sides, found)
+    assert any("verdict 1 on this benchmark core" in one for one in decision.reasons)
+    known = [
+        verdict_row(decision, sides, found.with_columns(benchmark_version=pl.lit(version)), AT) for version in "bbc"
+    ]
+    invalid = {**known[0], "verdict": "INVALID"}
+    verdicts = pl.DataFrame([*known, invalid], schema=TABLES["configuration_verdicts"].polars_schema())
+    assert any("verdict 3 on this benchmark core" in one for one in judged(sides, found, verdicts=verdicts).reasons)
+    lost = set(found.filter(~pl.col("success"), arm="candidate")["case_id"])
+    flattered = judged(sides, found.filter(~pl.col("case_id").is_in(list(lost))))
+    assert flattered.verdict == "INVALID" and "54 of 120 are missing" in " ".join(flattered.reasons)
 
 
 def test_decoding_may_differ_here_and_the_margin_of_the_core_holds(sides: Sides):

@@ -1,6 +1,7 @@
 """From tables to the promotion row: what the next weeks will read, and who may release."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from flywheel.promotion.decision import core_version, judge, promotion_row, rele
 from flywheel.promotion.earlier import Earlier, earlier
 from flywheel.promotion.gate import Decision
 from flywheel.workflows.loader import load_pack
+from flywheel_tests.promotion.house import blank
 from flywheel_tests.promotion.test_gate import arm, rate
 
 PACK = load_pack(Path(__file__).parent.parent / "packs" / "door")
@@ -112,9 +114,26 @@ def test_what_earlier_weeks_left_is_read_from_the_lake(tmp_path: Path):
     lake = Lake(tmp_path)
     for week in ("2026-01-05", "2026-01-12", "2026-01-19"):
         lake.replace_partition("promotion", row_of(week), workflow="door", week=week)
-    log = pl.DataFrame({"week": ["2026-01-05", "2026-01-19"], "served_adapter_id": ["new", "later"]})
+    at = datetime(2026, 2, 1, tzinfo=UTC)
+    log = pl.DataFrame(
+        {
+            "week": ["2026-01-05", "2026-01-19"],
+            "served_adapter_id": ["new", "later"],
+            "decided_at": [at - timedelta(weeks=1), at],
+        }
+    )
+    for days, verdict in ((-1, "REJECT"), (-1, "INVALID"), (1, "PROMOTE")):
+        row = {
+            "comparison_id": f"{days}{verdict}",
+            "verdict": verdict,
+            "benchmark_version": "b",
+            "decided_at": at + timedelta(days=days),
+        }
+        lake.append_new("configuration_verdicts", [blank("configuration_verdicts", **row)], workflow="door")
     found = earlier(lake, "door", "2026-01-19", log)
     assert found.history["week"].to_list() == ["2026-01-05", "2026-01-12"] and found.promoted == {"new"}
     assert not found.results_of("2026-01-05", "candidate").height
+    assert found.comparisons == ["b"], "what was compared after the decision is no look that it knew of"
+    assert earlier(lake, "door", "2026-01-26", log).comparisons == ["b", "b"]
     print_of_first = earlier(lake, "door", "2026-01-12", log).fingerprint()
     assert found.fingerprint() != print_of_first == earlier(lake, "door", "2026-01-12", log).fingerprint()

@@ -78,7 +78,32 @@ def test_an_empty_benchmark_and_arms_of_different_cases_are_named():
     assert empty.verdict == "INVALID" and "the benchmark is empty" in empty.reasons[0]
     other = decide(Evidence(GOOD.head(190), OLD.tail(195), OLD.tail(60), set()), RULES)
     assert other.verdict == "INVALID"
-    assert "did not run the same cases: 5 only the candidate, 10 only the incumbent" in " ".join(other.reasons)
+    assert "did not run the same cases: 5 runs only the candidate, 10 only the incumbent" in " ".join(other.reasons)
+
+
+def test_rows_that_were_taken_out_of_both_arms_make_no_verdict():
+    """Without the cases that the candidate lost, a REJECT would read as a PROMOTE."""
+    due = {(case, 0) for case in GOOD["case_id"]}
+    worse, kept = (arm(rate(0.45, CASES, seed=3)), arm(rate(0.7, CASES, seed=1), "incumbent"))
+    lost = worse.filter(~pl.col("success"))["case_id"].to_list()
+    left = [rows.filter(~pl.col("case_id").is_in(lost)) for rows in (worse, kept)]
+    blind = decide(Evidence(left[0], left[1], left[1].tail(60), set()), RULES)
+    assert blind.verdict == "PROMOTE", "or the check below shows nothing"
+    seen = decide(Evidence(left[0], left[1], left[1].tail(60), set(), due=due), RULES)
+    assert seen.verdict == "INVALID" and f"{len(lost)} of 200 are missing, 0 are of no frozen case" in " ".join(
+        seen.reasons
+    )
+    whole = decide(Evidence(worse, kept, kept.tail(60), set(), due=due), RULES)
+    assert whole.verdict == "REJECT"
+
+
+def test_an_epoch_of_one_case_that_is_gone_makes_no_verdict():
+    twice = [pl.concat([rows.with_columns(epoch=pl.lit(epoch)) for epoch in range(2)]) for rows in (GOOD, OLD)]
+    due = {(case, epoch) for case in GOOD["case_id"] for epoch in range(2)}
+    assert decide(Evidence(twice[0], twice[1], OLD.tail(60), set(), due=due), RULES).verdict == "PROMOTE"
+    for left in (twice[0][1:], twice[0].vstack(twice[0][:1].with_columns(case_id=pl.lit("of nobody")))):
+        other = decide(Evidence(left, twice[1], OLD.tail(60), set(), due=due), RULES)
+        assert other.verdict == "INVALID" and "did not run the same cases" in " ".join(other.reasons)
 
 
 @settings(max_examples=25, deadline=None)
