@@ -88,6 +88,19 @@ def test_a_promote_on_few_cases_does_not_let_ci_go_on(home: Path, monkeypatch: p
     assert ended.exit_code == 2 and "PROMOTE: short against pack" in ended.output and "a person decides" in ended.output
 
 
+def test_a_folder_that_cannot_be_written_to_is_named_before_and_a_full_disk_takes_no_verdict_away(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = ("--gate", "pack", str(home / "short.yaml"), "--out")
+    monkeypatch.setattr(comparison, "compare", lambda *_: pytest.fail("nothing is run for it"))
+    ended = typed(home, *asked, str(home / "short.yaml" / "ci"))
+    assert ended.exit_code == 3 and "nothing can be written there" in ended.output and "--out" in ended.output
+    comparing(monkeypatch, lambda arm, n: arm == "candidate" or n % 2 == 0)
+    (home / "ci" / "verdict.json").mkdir(parents=True)
+    ended = typed(home, *asked, str(home / "ci"))
+    assert ended.exit_code == 0 and "PROMOTE" in ended.output and "could not be written" in ended.output
+
+
 def test_every_row_is_kept_of_the_newest_comparisons_and_every_verdict(home: Path, monkeypatch: pytest.MonkeyPatch):
     comparing(monkeypatch, lambda arm, n: True)
     monkeypatch.setattr(comparison, "KEPT_RESULTS", 2)
