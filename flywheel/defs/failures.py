@@ -12,7 +12,7 @@ from flywheel.defs.resources import House
 from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.detectors.finding import BUCKETS, FAULTS
-from flywheel.failures.failure_clusters import recurrence
+from flywheel.failures.failure_clusters import last_seen, recurrence
 from flywheel.failures.week import DETECTORS_VERSION, audit_sample, rules_of, triage_week
 from flywheel.partitions import week_before, week_by_workflow
 from flywheel.statistics.paired import rate
@@ -37,7 +37,11 @@ def production_failures(context: dg.AssetExecutionContext, house: House) -> dg.M
     written = stage.note("production_traces")
     toolsets = stage.lake.read_weeks("toolsets", workflow=stage.workflow)
     answers = [one.values() for one in pack.responses]
-    decides = {"rules": sha256_of([pack.tools, pack.settings.scaffold.model_dump(), *answers])}
+    earlier = stage.lake.read_weeks("failure_clusters", workflow=stage.workflow, until=week_before(stage.weekly))
+    # Weeks are not always read in their order: a backfill, or late traces, may change what came before.
+    decides = {
+        "rules": sha256_of([pack.tools, pack.settings.scaffold.model_dump(), *answers]), "earlier": sha256_of(last_seen(earlier)),
+    }  # fmt: skip
     if done := stage.unchanged(decides):
         return done
     triaged = triage_week(
@@ -45,7 +49,6 @@ def production_failures(context: dg.AssetExecutionContext, house: House) -> dg.M
         rules=rules_of(pack), workers=house.settings().workers(pack.settings.traces.workers),
     )  # fmt: skip
     frame = triaged.failures
-    earlier = stage.lake.read_weeks("failure_clusters", workflow=stage.workflow, until=week_before(stage.weekly))
     clusters = recurrence(frame, triaged.opportunities, earlier, stage.weekly)
     audit = audit_sample(
         stage.lake,

@@ -47,7 +47,7 @@ def recurrence(
     A cluster is new, persisting (in the week before that was read, too) or come_back. One that was seen last time and is not now
     is fixed when another adapter served and there were opportunities, quiet without opportunities, else absent.
     """
-    last = {row["failure_cluster"]: row for row in earlier.sort("week").select("week", *_SEEN).iter_rows(named=True)}
+    last = last_seen(earlier)
     previous = earlier["week"].max() if earlier.height else None
     rows = []
     for name, group in _by_cluster(failures).items():
@@ -68,6 +68,12 @@ def recurrence(
         if name not in now and before["week"] == previous:
             rows.append(_gone(before, opportunities))
     return sorted(rows, key=lambda row: (-row["failures"], row["failure_cluster"]))
+
+
+def last_seen(earlier: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """What the clusters of a week depend on in the weeks before: cluster -> its newest FAILURE_CLUSTERS row, without its metrics."""
+    rows = earlier.sort("week", "failure_cluster").select("week", *_SEEN)
+    return {row["failure_cluster"]: row for row in rows.iter_rows(named=True)}
 
 
 def _gone(before: dict[str, Any], opportunities: Mapping[tuple[str, str | None], int]) -> dict[str, Any]:

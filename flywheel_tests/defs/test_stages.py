@@ -14,6 +14,7 @@ from flywheel.lake import TABLES, Lake
 from flywheel.operations.launch import run_job
 from flywheel.partitions import partition_key
 from flywheel_tests.corrections.stores import FIX, accept
+from flywheel_tests.promotion.house import blank
 from flywheel_tests.traces.test_inbox import line
 
 WEEK = "2026-02-02"
@@ -74,6 +75,24 @@ def test_a_new_line_changes_the_week_it_belongs_to(home: Path, instance: dg.Dags
         file.write(json.dumps(line("late", started_at="2026-02-05T10:00:00Z")) + "\n")
     run_job("collect", workflow="door", week=WEEK, on=instance)
     assert Lake(home / "lake").read_partition("production_traces", workflow="door", week=WEEK).height == 5
+
+
+def test_a_week_before_that_is_read_later_changes_what_recurs(home: Path, instance: dg.DagsterInstance):
+    lake, stage = Lake(home / "lake"), ["production_failures"]
+    run_job("collect", workflow="door", week=WEEK, on=instance)
+    (first,) = lake.all_lineage(workflow="door").filter(week=WEEK, table_name="failure_clusters").to_dicts()
+    gone = {"failure_cluster": "open_door · wrong_arguments · gone", "tool": "open_door", "bucket": "wrong_arguments", "failures": 3,
+            "first_seen_week": "2026-01-26", "last_seen_week": "2026-01-26", "by_adapter": '{"base":[3,9]}', "example": "x", "status": "new"}  # fmt: skip
+    lake.replace_partition("failure_clusters", [blank("failure_clusters", **gone)], workflow="door", week="2026-01-26")
+    run_job("collect", workflow="door", week=WEEK, on=instance, stages=stage)
+    clusters = lake.read_partition("failure_clusters", workflow="door", week=WEEK)
+    assert gone["failure_cluster"] in set(clusters["failure_cluster"]), (
+        "the backfilled week's failures are not forgotten"
+    )
+    lake.replace_partition("failure_clusters", [], workflow="door", week="2026-01-26")  # the house is shared
+    run_job("collect", workflow="door", week=WEEK, on=instance, stages=stage)
+    (last,) = lake.all_lineage(workflow="door").filter(week=WEEK, table_name="failure_clusters").to_dicts()
+    assert last["content_sha256"] == first["content_sha256"]
 
 
 def test_a_failed_blocking_check_stops_the_week_and_is_named(
