@@ -10,6 +10,7 @@ import dagster as dg
 
 from flywheel.defs.automation import collect
 from flywheel.defs.resources import House
+from flywheel.defs.retries import is_damage
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 from flywheel.operations.alerts import Alert, raise_alert, send_what_waits
@@ -23,6 +24,7 @@ from flywheel.operations.watching import (
     unevaluated_configuration,
 )
 from flywheel.partitions import partition_key
+from flywheel.toolcalls.arguments import sha256_of
 from flywheel.workflows.loader import installed_workflows
 from flywheel.workflows.pack import Pack
 
@@ -32,7 +34,10 @@ _REREAD = [dg.AssetKey("production_traces"), dg.AssetKey("production_failures")]
 
 @dg.run_failure_sensor(default_status=_RUNNING, minimum_interval_seconds=60)
 def run_failed(context: dg.RunFailureSensorContext, house: House) -> None:
-    """Tells the workflow's people of a failed run: owner, stage, cause, remedy and a link; line one says what serves meanwhile."""
+    """Tells the workflow's people of a failed run: owner, stage, cause, remedy and a link; line one says what serves meanwhile.
+
+    Of a run that crashed without a failed step, too, unless Dagster will try it again: then its last try is told.
+    """
     run = context.dagster_run
     workflow = run.tags.get("dagster/partition/workflow") or run.tags.get("dagster/partition", "")
     try:
@@ -62,15 +67,22 @@ def _serving(lake: Lake, pack: Pack) -> str:
 
 
 @dg.sensor(job=collect, minimum_interval_seconds=900, default_status=_RUNNING)
-def late_traces_arrived(context: dg.SensorEvaluationContext, house: House) -> dg.SensorResult | dg.SkipReason:
+def late_traces_arrived(context: dg.SensorEvaluationContext, house: House) -> dg.SensorResult:
     """Reads earlier weeks again whose runs came with the newest week's files, then offers their failures to its batch."""
-    lake, settings = house.lake(), house.settings()
-    requests = [
-        request
-        for workflow in installed_workflows(settings.workflows())
-        for request in _late_requests(lake, workflow, settings.first_week)
-    ]
-    return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("no late traces")
+    lake, settings, told = house.lake(), house.settings(), _told(context)
+    requests: list[dg.RunRequest] = []
+    troubles: list[str] = []
+    for workflow in installed_workflows(settings.workflows()):
+        try:
+            requests += _late_requests(lake, workflow, settings.first_week)
+        except FlywheelError as error:
+            troubles.append(_tell_trouble(house, workflow, error, told))
+        else:
+            _forget_trouble(workflow, told)
+    for trouble in troubles:
+        context.log.error(trouble)
+    skipped = None if requests else dg.SkipReason("; ".join(troubles) or "no late traces")
+    return dg.SensorResult(run_requests=requests, skip_reason=skipped, cursor=",".join(sorted(told)))
 
 
 def _late_requests(lake: Lake, workflow: str, first_week: str) -> list[dg.RunRequest]:
@@ -131,7 +143,7 @@ def _watch(
 ) -> dg.SensorResult | dg.SkipReason:  # fmt: skip
     """Raise what `look` finds and has not been told before; the cursor holds what was told."""
     lake, settings, now = house.lake(), house.settings(), datetime.now(UTC)
-    told, said = set(filter(None, (context.cursor or "").split(","))), []
+    told, said = _told(context), []
     for workflow in installed_workflows(settings.workflows()):
         try:
             pack = house.pack(workflow)
@@ -140,7 +152,12 @@ def _watch(
             continue
         if waiting := send_what_waits(settings, pack, now):
             said.append(f"{workflow}: {waiting} alerts wait for a channel")
-        concern = look(lake, pack, now)
+        try:
+            concern = look(lake, pack, now)
+        except FlywheelError as error:
+            said.append(_tell_trouble(house, workflow, error, told))
+            continue
+        _forget_trouble(workflow, told)
         if concern is None:
             continue
         said.append(f"{workflow}: {concern.what}")
@@ -155,6 +172,35 @@ def _watch(
     return dg.SensorResult(
         cursor=",".join(sorted(told)), skip_reason=dg.SkipReason("; ".join(said) or "nothing to tell")
     )
+
+
+def _told(context: dg.SensorEvaluationContext) -> set[str]:
+    return set(filter(None, (context.cursor or "").split(",")))
+
+
+def _tell_trouble(house: House, workflow: str, error: FlywheelError, told: set[str]) -> str:
+    """Tell of what keeps a workflow from being watched, once until it can be watched again; the tick's own line of it."""
+    line = f"{workflow}: {error.what}"
+    # Not by its words: those of a bucket that does not answer hold seconds, and would be new each tick.
+    if (key := f"{workflow}!{sha256_of([type(error).__name__, error.where])[:16]}") in told:
+        return line
+    try:
+        pack = house.pack(workflow)
+    except FlywheelError as broken:
+        return f"{line}; nobody can be told: {broken.what}"
+    settings, place = house.settings(), f" [{error.where}]" if error.where else ""
+    alert = Alert(
+        workflow=workflow, owner=pack.settings.owner, stage="", week="-", serving=_serving(house.lake(), pack),
+        cause=f"it cannot be watched: {error.what}{place}", remedy=error.remedy, link=f"{settings.ui_url}/automation",
+        urgency="page" if is_damage(error) else "morning", raised_at=datetime.now(UTC),
+    )  # fmt: skip
+    raise_alert(settings, pack, alert)
+    told.add(key)
+    return line
+
+
+def _forget_trouble(workflow: str, told: set[str]) -> None:
+    told -= {key for key in told if key.startswith(f"{workflow}!")}
 
 
 @dg.definitions

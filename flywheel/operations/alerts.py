@@ -2,12 +2,16 @@
 
 Line one says what production serves, since when, and whether it is affected. Only damage to the lake pages; the rest can wait for the
 morning, and says so (design.md 8.18). Channels are a webhook that takes Slack's JSON and e-mail. A host that is not this machine has to
-stand in the pack under `egress` with purpose alert. An alert is kept in the outbox until every channel took it.
+stand in the pack under `egress` with purpose alert. An alert is kept in the outbox until every channel took it; a file there that cannot be
+read is set aside, and the log says so.
 """
 
 import json
+import os
 import smtplib
 import ssl
+import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -28,6 +32,7 @@ _PURPOSE = "alert"
 _GIVE_UP_AFTER = timedelta(days=3)
 _HELD_BACK = "held back: it may hold personal data; the link shows it"
 _PATIENCE = 10.0  # seconds a channel may take
+_UNREADABLE = ".unreadable"
 
 
 class Alert(BaseModel):
@@ -57,6 +62,13 @@ class Alert(BaseModel):
         return sha256_of([self.workflow, self.week, self.stage, self.cause, self.link])[:16]
 
 
+class Waiting(BaseModel):
+    """A file of the outbox: the alert, and the channels that did not take it yet."""
+
+    alert: Alert
+    channels: list[Literal["webhook", "email"]]
+
+
 def slack_body(alert: Alert) -> dict[str, Any]:
     """Slack's incoming-webhook JSON, which Mattermost, Rocket.Chat and others take too: `text` and one section block."""
     first, *rest = alert.lines()
@@ -69,37 +81,74 @@ def slack_body(alert: Alert) -> dict[str, Any]:
 
 def raise_alert(settings: Settings, pack: Pack, alert: Alert) -> dict[str, str]:
     """Send an alert to every channel that is set up; what each said. What a channel did not take stays in the outbox."""
-    waiting = {"alert": alert.model_dump(mode="json"), "channels": _channels(settings, pack)}
+    waiting = Waiting(alert=alert, channels=_channels(settings, pack))
     file = settings.alerts() / "outbox" / f"{alert.workflow}-{alert.key()}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(waiting), encoding="utf-8")
-    return _deliver(settings, pack, file)
+    _keep(file, waiting)
+    return _deliver(settings, pack, file, waiting)
 
 
 def send_what_waits(settings: Settings, pack: Pack, now: datetime) -> int:
-    """Try the outbox of a workflow again; how many alerts still wait. After three days an alert is given up, and the log says so."""
+    """Try the outbox of a workflow again; how many alerts still wait.
+
+    After three days an alert is given up, and a file that holds none is set aside; the log says both.
+    """
     left = 0
     for file in sorted((settings.alerts() / "outbox").glob(f"{pack.name}-*.json")):
-        alert = Alert.model_validate(json.loads(file.read_text(encoding="utf-8"))["alert"])
-        if now - alert.raised_at > _GIVE_UP_AFTER:
-            _note(settings, alert, {"outbox": "given up after three days"})
-            file.unlink()
+        if (waiting := _waiting(settings, pack, file)) is None:
+            continue
+        if now - waiting.alert.raised_at > _GIVE_UP_AFTER:
+            _note(settings, waiting.alert, {"outbox": "given up after three days"})
+            file.unlink(missing_ok=True)
         else:
-            left += any(answer != "sent" for answer in _deliver(settings, pack, file).values())
+            left += any(answer != "sent" for answer in _deliver(settings, pack, file, waiting).values())
     return left
 
 
-def _channels(settings: Settings, pack: Pack) -> list[str]:
-    wanted = {"webhook": settings.alert_webhook, "email": settings.alert_smtp and pack.settings.alerts.email}
-    return [channel for channel, there in wanted.items() if there]
+def _waiting(settings: Settings, pack: Pack, file: Path) -> Waiting | None:
+    """What a file of the outbox holds; None where another sensor sent it meanwhile, or where it was set aside."""
+    try:
+        return Waiting.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        aside = file.with_name(file.name + _UNREADABLE)
+        with suppress(FileNotFoundError):
+            os.replace(file, aside)
+            _log_line(
+                settings, pack.name, {"answers": {"outbox": f"set aside as {aside.name}: {type(error).__name__}"}}
+            )
+        return None
 
 
-def _deliver(settings: Settings, pack: Pack, file: Path) -> dict[str, str]:
-    waiting = json.loads(file.read_text(encoding="utf-8"))
-    alert = Alert.model_validate(waiting["alert"])
+def _keep(file: Path, waiting: Waiting) -> None:
+    """Write a file of the outbox whole or not at all: other sensors read it, and a killed process must leave no half of it."""
+    handle, partial = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(waiting.model_dump_json())
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(partial, file)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def _channels(settings: Settings, pack: Pack) -> list[Literal["webhook", "email"]]:
+    found: list[Literal["webhook", "email"]] = []
+    if settings.alert_webhook:
+        found.append("webhook")
+    if settings.alert_smtp and pack.settings.alerts.email:
+        found.append("email")
+    return found
+
+
+def _deliver(settings: Settings, pack: Pack, file: Path, waiting: Waiting) -> dict[str, str]:
+    alert = waiting.alert
     send = {"webhook": _to_webhook, "email": _to_people}
     answers: dict[str, str] = {}
-    for channel in waiting["channels"]:
+    for channel in waiting.channels:
         try:
             send[channel](settings, pack, alert)
             answers[channel] = "sent"
@@ -108,23 +157,23 @@ def _deliver(settings: Settings, pack: Pack, file: Path) -> dict[str, str]:
         except (httpx.HTTPError, smtplib.SMTPException, OSError) as error:
             # The address may hold a token, and errors quote addresses: only the kind of the error is kept.
             answers[channel] = f"failed: {type(error).__name__}"
-    left = [channel for channel, answer in answers.items() if answer != "sent"]
-    file.write_text(json.dumps({**waiting, "channels": left}), encoding="utf-8")
-    if not left:
-        file.unlink()
+    left = [channel for channel in waiting.channels if answers[channel] != "sent"]
+    if left:
+        _keep(file, waiting.model_copy(update={"channels": left}))
+    else:
+        file.unlink(missing_ok=True)
     _note(settings, alert, answers)
     return answers
 
 
 def _note(settings: Settings, alert: Alert, answers: dict[str, str]) -> None:
     """One line a delivery in alerts/WORKFLOW.jsonl; an alert without any channel is found there alone."""
-    line = {
-        "at": datetime.now(UTC).isoformat(),
-        **alert.model_dump(mode="json"),
-        "answers": answers or "no channel is set up",
-    }
-    with (settings.alerts() / f"{alert.workflow}.jsonl").open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line) + "\n")
+    _log_line(settings, alert.workflow, {**alert.model_dump(mode="json"), "answers": answers or "no channel is set up"})
+
+
+def _log_line(settings: Settings, workflow: str, said: dict[str, Any]) -> None:
+    with (settings.alerts() / f"{workflow}.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"at": datetime.now(UTC).isoformat(), **said}) + "\n")
 
 
 def _clean(alert: Alert, to: Destination) -> Alert:

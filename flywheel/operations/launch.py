@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import dagster as dg
 from dagster._core.utils import make_new_run_id
 
 from flywheel.errors import FlywheelError
+from flywheel.operations.abandoned import at_work, end_abandoned
 from flywheel.operations.failures import failed_steps
 from flywheel.operations.screen import Screen, foreign
 from flywheel.partitions import checked_week, partition_key, week_by_workflow
@@ -80,12 +81,16 @@ def run_job(
         "run_config": _QUIET,
     }
     if stages:
-        arguments["asset_selection"] = [dg.AssetKey(stage) for stage in stages]
-    if screen is None:
+        graph = job.asset_layer.asset_graph
+        # What one function writes can only be made together: both datasets, whichever of them is named.
+        together = [graph.get(dg.AssetKey(stage)).execution_set_asset_keys for stage in stages]
+        arguments["asset_selection"] = sorted(set().union(*together))
+    for gone in end_abandoned(on):
+        if screen is not None:
+            screen.say(f"run {gone[:8]} was killed before it ended: marked as failed, what it held is free again")
+    watched = screen.working(name, follow.poll) if screen is not None else nullcontext()
+    with at_work(on, run_id), watched:
         result = job.execute_in_process(**arguments)
-    else:
-        with screen.working(name, follow.poll):
-            result = job.execute_in_process(**arguments)
     if not result.success:
         raise _failed(on, run_id, name, screen)
     return run_id

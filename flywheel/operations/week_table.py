@@ -12,7 +12,7 @@ from flywheel.corrections.closing import deadline
 from flywheel.corrections.events import Batch
 from flywheel.evaluation.review_store import read_review, undecided_review, waits
 from flywheel.lake import Lake
-from flywheel.operations.failures import failed_steps
+from flywheel.operations.failures import Told, failed_steps
 from flywheel.partitions import partition_key
 from flywheel.report.facts import STAGES
 from flywheel.workflows.pack import Pack
@@ -49,15 +49,16 @@ def stage_states(lake: Lake, workflow: str, week: str, now: datetime, failed: di
 def failures_of(instance: dg.DagsterInstance, workflow: str, week: str) -> dict[str, str]:
     """Stage -> cause of the last run of the week's partition that reached it and failed; a later success clears it."""
     filters = dg.RunsFilter(tags={"dagster/partition": str(partition_key(week, workflow))})
-    failed: dict[str, str] = {}
+    failed: dict[str, Told] = {}
     for run in reversed(instance.get_runs(filters, limit=20)):
         if run.status == dg.DagsterRunStatus.FAILURE:
-            failed |= {told.stage: told.cause for told in failed_steps(instance, run.run_id)}
+            # A run that crashed after its last step left nothing to do.
+            failed |= {told.step: told for told in failed_steps(instance, run.run_id) if told.step}
         if failed:
             done = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
             for entry in done:
                 failed.pop(entry.get_dagster_event().step_key or "", None)
-    return failed
+    return {stage: told.cause for told in failed.values() for stage in told.stages}
 
 
 def waits_for(

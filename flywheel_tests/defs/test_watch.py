@@ -8,7 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
+from flywheel.definitions import defs
 from flywheel.defs.resources import House
 from flywheel.defs.watch import (
     decision_missed,
@@ -45,8 +47,8 @@ def house(tmp_path: Path) -> House:
     return House(home=str(tmp_path))
 
 
-def alerts(home: Path) -> list[dict]:
-    file = home / "alerts" / "door.jsonl"
+def alerts(home: Path, workflow: str = "door") -> list[dict]:
+    file = home / "alerts" / f"{workflow}.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
@@ -69,6 +71,44 @@ def test_a_failed_run_tells_owner_stage_cause_remedy_and_link_and_the_status_nam
     )
     assert told["link"].endswith(f"/runs/{run.run_id}") and "it is not affected" in told["serving"]
     assert failures_of(instance, "door", WEEK)["checkpoint"].startswith("sft_dataset was never written")
+
+
+def crashed(instance: dg.DagsterInstance, origin: RemoteJobOrigin | None = None) -> dg.DagsterRun:
+    """A run of `learn` that Dagster's monitoring found dead before its first stage, and the sensor's tick for it."""
+    key = partition_key(WEEK, "door")
+    tags = {"dagster/partition": key, "dagster/partition/week": WEEK, "dagster/partition/workflow": "door"}
+    job, state = defs.resolve_job_def("learn"), dg.DagsterRunStatus.STARTED
+    run = instance.create_run_for_job(job, tags=tags, remote_job_origin=origin, status=state)
+    instance.report_run_failed(run, "Detected run worker status UNKNOWN: the pod is gone. Marking run as failed.")
+    failure = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)[-1].get_dagster_event()
+    run_failed(
+        dg.build_run_status_sensor_context("run_failed", failure, instance, run).for_run_failure(), house=House()
+    )
+    return run
+
+
+def test_a_crashed_run_tells_once_what_ended_it_and_what_to_do(instance: dg.DagsterInstance):
+    before = len(alerts(HOME))
+    run = crashed(instance)
+    (told,) = alerts(HOME)[before:]
+    assert (told["owner"], told["stage"], told["week"]) == ("team:tests", "corrected_traces", WEEK)
+    assert told["cause"] == "Detected run worker status UNKNOWN: the pod is gone. Marking run as failed."
+    assert "memory" in told["remedy"] and "run the same command again" in told["remedy"]
+    assert told["link"].endswith(f"/runs/{run.run_id}") and told["urgency"] == "morning"
+    assert failures_of(instance, "door", WEEK) == {"corrected_traces": told["cause"]}
+
+
+def test_a_crashed_run_that_dagster_tries_again_tells_nobody(tmp_path: Path):
+    retries = {"telemetry": {"enabled": False}, "run_retries": {"enabled": True, "max_retries": 1}}
+    before, place = (
+        len(alerts(HOME)),
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("flywheel"), "__repository__"),
+    )
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=retries) as on:
+        crashed(on, RemoteJobOrigin(place, "learn"))
+        assert len(alerts(HOME)) == before and failures_of(on, "door", WEEK) == {}
+        crashed(on)
+        assert len(alerts(HOME)) == before + 1, "one that came from no code location cannot be tried again"
 
 
 def test_the_status_shows_the_week_at_a_glance_and_what_waits_for_whom(house: House, tmp_path: Path):
@@ -160,3 +200,88 @@ def test_a_prompt_that_nobody_evaluated_is_told_once_with_how_to_evaluate_it(hou
     assert (
         told["week"] == "2026-01-12" and "flywheel evaluate --gate pack CONFIGURATION --workflow door" in told["remedy"]
     )
+
+
+def ticked(sensor: dg.SensorDefinition, house: House, cursor: str | None = None) -> dg.SensorResult:
+    context = dg.build_sensor_context(instance=dg.DagsterInstance.ephemeral(), cursor=cursor)
+    result = sensor(context, house=house)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def said(result: dg.SensorResult) -> str:
+    return str(result.skip_reason.skip_message if result.skip_reason else "")
+
+
+@pytest.fixture
+def damaged(house: House, tmp_path: Path) -> Path:
+    """A house of two workflows, both collected long ago; the first one's lineage is cut. What it was lies beside it."""
+    shutil.copytree(tmp_path / "workflows" / "door", tmp_path / "workflows" / "gate")
+    lake = Lake(tmp_path / "lake")
+    for workflow in ("door", "gate"):
+        lake.replace_partition("production_traces", [trace(1)], workflow=workflow, week="2026-01-05")
+    (file,) = (tmp_path / "lake" / "lineage").rglob("workflow=door/**/*.parquet")
+    whole = tmp_path / "whole"
+    shutil.copy(file, whole)
+    file.write_bytes(whole.read_bytes()[:200])
+    return file
+
+
+@pytest.mark.parametrize(
+    "sensor", [decision_missed, incumbent_grown_stale, unevaluated_configuration_served, late_traces_arrived]
+)
+def test_a_damaged_table_of_one_workflow_is_told_once_until_it_is_mended(
+    house: House, tmp_path: Path, damaged: Path, sensor: dg.SensorDefinition
+):
+    cursor = None
+    for _ in range(2):
+        result = ticked(sensor, house, cursor)
+        cursor = result.cursor
+        assert "door: table lineage cannot be read" in said(result)
+    (told,) = alerts(tmp_path)
+    assert told["urgency"] == "page" and told["cause"].startswith("it cannot be watched: table lineage cannot be read")
+    assert "run the stage that writes it again" in told["remedy"] and told["owner"] == "team:tests"
+    assert told["serving"].startswith("door: ") and not [
+        one for one in alerts(tmp_path, "gate") if one["urgency"] == "page"
+    ]
+    shutil.copy(tmp_path / "whole", damaged)
+    result = ticked(sensor, house, cursor)
+    assert "door: table" not in said(result)
+    damaged.write_bytes(b"")
+    ticked(sensor, house, result.cursor)
+    assert [one["urgency"] for one in alerts(tmp_path)].count("page") == 2, "damaged anew"
+
+
+def test_a_damaged_table_of_one_workflow_keeps_nothing_from_the_others(
+    house: House, tmp_path: Path, damaged: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FLYWHEEL_ALERT_WEBHOOK", "http://127.0.0.1:1/nobody-listens")
+    cursor = None
+    for _ in range(2):
+        cursor = ticked(decision_missed, house, cursor).cursor
+    first, again = alerts(tmp_path, "gate")
+    assert "week" in first["cause"] and first["cause"] == again["cause"], "told once, and its outbox was tried again"
+    assert (cursor or "").count("gate@") == 1
+    ledger = {name: None for name in TABLES["inbox_ledger"].polars_schema() if name != "workflow"}
+    ledger |= {"source_file": "f", "first_read_week": "2026-05-11", "weeks": json.dumps({"2026-05-11": 1, WEEK: 1})}
+    lake = Lake(tmp_path / "lake")
+    lake.replace_partition("production_traces", [trace(1)], workflow="gate", week="2026-05-11")
+    lake.replace_partition("inbox_ledger", [ledger], workflow="gate")
+    requests = ticked(late_traces_arrived, house).run_requests or []
+    assert partition_key(WEEK, "gate") in [request.partition_key for request in requests]
+
+
+def test_a_trouble_without_damage_waits_for_the_morning_and_one_whose_pack_is_broken_too_is_in_the_tick(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def away(*_: object) -> None:
+        raise FlywheelError("the lake's bucket does not answer", where="s3://lake", remedy="look at its settings")
+
+    monkeypatch.setattr("flywheel.defs.watch.late_weeks", away)
+    Lake(tmp_path / "lake").replace_partition("production_traces", [trace(1)], workflow="door", week=WEEK)
+    ticked(late_traces_arrived, house)
+    (told,) = alerts(tmp_path)
+    assert (told["urgency"], told["remedy"]) == ("morning", "look at its settings")
+    assert told["cause"] == "it cannot be watched: the lake's bucket does not answer [s3://lake]"
+    (tmp_path / "workflows" / "door" / "workflow.yaml").write_text("owner: [broken")
+    assert "nobody can be told" in said(ticked(late_traces_arrived, house)) and len(alerts(tmp_path)) == 1

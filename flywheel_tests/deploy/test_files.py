@@ -71,6 +71,16 @@ def test_our_containers_have_no_rights_to_lose():
     )
 
 
+def test_the_proxy_alone_keeps_the_capability_that_its_image_cannot_start_without():
+    services = compose(GIVEN)["services"]
+    assert {name: service["cap_add"] for name, service in services.items() if "cap_add" in service} == {
+        "proxy": ["NET_BIND_SERVICE"]
+    }
+    assert services["proxy"]["image"].startswith("caddy:"), "its binary is marked with cap_net_bind_service=+ep"
+    assert services["proxy"]["cap_drop"] == ["ALL"] and services["proxy"]["security_opt"] == ["no-new-privileges:true"]
+    assert services["proxy"]["read_only"] is True
+
+
 def test_no_file_of_the_deployment_holds_a_password():
     values = {}
     for name, service in compose(GIVEN)["services"].items():
@@ -91,12 +101,25 @@ def test_dagster_reads_the_instance_file_and_only_the_database_comes_from_outsid
     assert read["storage"] == {"postgres": {"postgres_url": {"env": "FLYWHEEL_DAGSTER_DATABASE"}}}
     assert read["telemetry"] == {"enabled": False}
     laptop = yaml.safe_load((DEPLOY.parent / "dagster.yaml").read_text())
-    for same in ("run_retries", "nux", "telemetry"):
+    for same in ("run_retries", "retention", "nux", "telemetry"):
         assert read[same] == laptop[same]
     assert read["concurrency"]["pools"] == laptop["concurrency"]["pools"]
     for service in OURS:
         address = compose(GIVEN)["services"][service]["environment"]["FLYWHEEL_DAGSTER_DATABASE"]
         assert address.startswith("postgresql+psycopg2://"), "SQLAlchemy 2.1 takes the bare scheme for psycopg 3"
+
+
+def test_ticks_are_purged_by_the_same_rule_in_both_instances_and_dagster_understands_it():
+    from dagster._core.instance.config import dagster_instance_config, get_tick_retention_settings
+    from dagster._core.scheduler.instigation import TickStatus
+
+    both = [
+        get_tick_retention_settings(
+            dagster_instance_config(str(place))[0]["retention"]["sensor"], dict.fromkeys(TickStatus, -1)
+        )
+        for place in (DEPLOY, DEPLOY.parent)
+    ]
+    assert both[0] == both[1] and both[0][TickStatus.SKIPPED] == 7, "docs/operations.md says that Dagster does it"
 
 
 def test_images_take_extras_that_exist_and_dagster_postgres_fits_dagster():

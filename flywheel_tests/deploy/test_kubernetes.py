@@ -93,6 +93,15 @@ def test_values_and_manifests_speak_of_the_same_things(values: dict[str, Any], m
     assert {"--tls-certificate", "--tls-key", "--name"} <= set(bench["command"]), "it listens beyond its pod"
 
 
+def test_the_proxy_alone_keeps_the_capability_that_its_image_cannot_start_without(manifests: list[dict[str, Any]]):
+    containers = [
+        c for m in manifests if m["kind"] == "Deployment" for c in m["spec"]["template"]["spec"]["containers"]
+    ]
+    kept = {c["name"]: c["securityContext"]["capabilities"] for c in containers}
+    assert kept == {"caddy": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}, "workbench": {"drop": ["ALL"]}}
+    assert all(c["securityContext"]["allowPrivilegeEscalation"] is False for c in containers)
+
+
 def test_learn_alone_gets_the_pod_with_the_accelerator(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]):
     assert pod_tags(Settings()) == {}
     env = {e["name"]: e["value"] for e in values["dagster-user-deployments"]["deployments"][0]["env"]}

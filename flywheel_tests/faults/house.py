@@ -27,7 +27,8 @@ MEASURED = {
 }  # fmt: skip
 # Of the evaluation's rows also when a case was asked, and with it the hash that guards the row.
 MEASURED_THERE = {"eval_results": {"started_at", "row_sha256"}}
-DAGSTER = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
+# A killed run must not leave the pool of the heavy stages taken.
+DAGSTER = "telemetry: {enabled: false}\nnux: {enabled: false}\nconcurrency: {pools: {default_limit: 1}}\n"
 
 
 class House:

@@ -189,3 +189,50 @@ def test_without_a_channel_an_alert_is_in_the_log(tmp_path: Path, pack: Pack):
     assert journal(tmp_path)[0]["answers"] == "no channel is set up" and not list(
         (tmp_path / "alerts" / "outbox").iterdir()
     )
+
+
+@pytest.mark.parametrize(
+    "half", [b"", b'{"alert": {"workf', b"[]", b"\xff", b'{"alert": {}, "channels": []}', b'{"channels": ["pigeon"]}']
+)
+def test_a_file_of_the_outbox_that_cannot_be_read_is_set_aside_and_the_others_are_sent(
+    tmp_path: Path, pack: Pack, half: bytes
+):
+    with webhook(500) as (url, _):
+        raise_alert(Settings(home=tmp_path, alert_webhook=url), pack, ALERT)
+    broken = tmp_path / "alerts" / "outbox" / "support_desk-0000.json"
+    broken.write_bytes(half)
+    with webhook() as (url, bodies):
+        settings = Settings(home=tmp_path, alert_webhook=url)
+        assert send_what_waits(settings, pack, NOW) == 0 and send_what_waits(settings, pack, NOW) == 0
+        assert len(bodies) == 1
+    (aside,) = broken.parent.iterdir()
+    assert aside.name == "support_desk-0000.json.unreadable" and aside.read_bytes() == half
+    (said,) = [one["answers"]["outbox"] for one in journal(tmp_path) if "outbox" in one["answers"]]
+    assert said.startswith("set aside as support_desk-0000.json.unreadable: ")
+
+
+def test_a_file_of_the_outbox_is_written_whole_or_not_at_all(
+    tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with webhook(500) as (url, _):
+        settings = Settings(home=tmp_path, alert_webhook=url)
+        raise_alert(settings, pack, ALERT)
+        (file,) = (tmp_path / "alerts" / "outbox").iterdir()
+        before = file.read_bytes()
+        monkeypatch.setattr("flywheel.operations.alerts.os.fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            raise_alert(settings, pack, ALERT.model_copy(update={"raised_at": NOW + timedelta(hours=1)}))
+    assert list(file.parent.iterdir()) == [file] and file.read_bytes() == before
+
+
+def test_what_another_sensor_sent_meanwhile_is_not_sent_again(
+    tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch
+):
+    gone = tmp_path / "alerts" / "outbox" / "support_desk-0000.json"
+    gone.parent.mkdir(parents=True)
+    monkeypatch.setattr(Path, "glob", lambda *_: [gone])
+    assert send_what_waits(Settings(home=tmp_path), pack, NOW) == 0
+    assert not list(gone.parent.iterdir()) and not (tmp_path / "alerts" / "support_desk.jsonl").exists()

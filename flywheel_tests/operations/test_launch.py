@@ -1,11 +1,13 @@
-"""Where runs are kept: a new user's empty folder becomes one, and nobody else's is touched."""
+"""Where runs are kept: a new user's empty folder becomes one, and nobody else's is touched; what a run of one stage writes."""
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from flywheel.errors import FlywheelError
-from flywheel.operations.launch import LAPTOP, instance, lay_out_instance
+from flywheel.operations.failures import stages_by_step
+from flywheel.operations.launch import LAPTOP, instance, lay_out_instance, run_job
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,3 +45,15 @@ def test_what_is_there_stays(folder: Path, monkeypatch: pytest.MonkeyPatch):
 def test_where_a_dagster_home_is_named_nothing_is_made(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "elsewhere"))
     assert lay_out_instance() == [] and list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["sft_dataset", "preference_dataset"])
+def test_either_dataset_is_run_with_the_other_and_a_failure_names_it(stage: str, tmp_path: Path):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as on:
+        with pytest.raises(FlywheelError, match="base model tiny-random is not in the cache") as caught:
+            run_job("learn", workflow="door", week="2026-05-04", on=on, stages=[stage])
+        (made,) = on.get_runs()
+        assert caught.value.where == f"stage sft_dataset, run {made.run_id}"
+        both = ("sft_dataset", "preference_dataset")
+        checks = {"no_benchmark_leak": both, "sft_dataset_no_correction_is_lost": both[:1]}
+        assert stages_by_step(on, made.run_id) == {"training_datasets": both, **checks}

@@ -3,9 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from flywheel.cli.operations import _live, _serves
+from flywheel.errors import FlywheelError
+from flywheel.jobs import job_of
+from flywheel.operations.launch import run_job
 from flywheel.operations.status import status
 from flywheel.promotion.announce import announce
 from flywheel.workflows.pack import Hook
@@ -34,3 +38,17 @@ def test_the_first_line_and_the_next_command_follow_the_release(tmp_path: Path, 
     pack = type(acts.pack)(**{**vars(acts.pack), "settings": hooked})
     announce(acts.lake, acts.settings, pack, acts.base)
     assert "on_promote: false was not told" in _live(status(acts.settings)[0]["live"])[-1]
+
+
+def test_a_failed_build_of_the_datasets_is_shown_in_their_rows_and_the_next_command_can_be_run(tmp_path: Path):
+    acts, week = make_house(tmp_path / "house"), "2026-05-04"
+    acts.lake.replace_partition("production_traces", [blank("production_traces", trace_id="t", shard=0)], workflow="door", week=week)  # fmt: skip
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as on:
+        with pytest.raises(FlywheelError):
+            run_job("learn", workflow="door", week=week, on=on, stages=["preference_dataset"])
+        (entry,) = status(acts.settings, on)
+    failed = {one["stage"]: one["note"] for one in entry["stages"] if one["state"] == "failed"}
+    assert list(failed) == ["sft_dataset", "preference_dataset"]
+    assert all(note.startswith("base model tiny-random is not in the cache") for note in failed.values())
+    assert entry["next"] == f"flywheel run --workflow door --week {week} --stage sft_dataset"
+    assert job_of(entry["next"].split()[-1]) == "learn"
