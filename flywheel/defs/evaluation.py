@@ -79,7 +79,7 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     if not broke and (done := stage.unchanged(decides._asdict())):
         return done
     if candidate is None or not cases:
-        stop = stopped_at(stage.lake, pack, stage.weekly, trained) if candidate is None else None
+        stop = stopped_at(stage.lake, pack, base, stage.weekly, trained) if candidate is None else None
         note = (
             "the benchmark is empty: nothing can be evaluated, and promotion says so"
             if candidate

@@ -21,6 +21,7 @@ from flywheel.evaluation.decides import what_decides as what_generates
 from flywheel.evaluation.review_store import WeekReview, waits, week_review
 from flywheel.evaluation.servers import servers_of
 from flywheel.lake import Lake
+from flywheel.lake.since_training import accepted_since
 from flywheel.partitions import week_by_workflow, workflow_of_week
 from flywheel.promotion.adapter_files import problem_with
 from flywheel.promotion.comparison import INCUMBENT_ENDPOINT
@@ -88,7 +89,8 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     """
     stage = Stage.begin(context, house, "promotion", "2")
     pack, settings = house.pack(stage.workflow), house.settings()
-    results, corrections = stage.read("eval_results"), stage.read("corrected_traces")
+    results, this_week = stage.read("eval_results"), stage.read("corrected_traces")
+    corrections = accepted_since(stage.lake, stage.workflow, stage.weekly)
     checkpoint = stage.read("checkpoint")
     frozen = stage.read("benchmark", by_workflow=True)
     cases = active(frozen)
@@ -97,13 +99,15 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     incumbent = serving(log, before_week=stage.weekly, first=first)
     before = earlier(stage.lake, stage.workflow, stage.weekly, log)
     decisive = what_decides(pack, incumbent, before)
+    if corrections.height > this_week.height:  # weeks that were banked before: what they corrected was trained on now
+        decisive["corrections_before"] = sorted(set(corrections["correction_id"]) - set(this_week["correction_id"]))
     review = week_review(
         results, stage.lake.read_weeks("evaluation_ratings", workflow=stage.workflow), pack, stage.weekly
     )
     waiting = waits(review, pack, stage.weekly) if results.height else []
     if review.state.decided or waiting:
         decisive["human_review"] = [review.state.sentence(), *waiting, review.disagreements.height]
-    stop = None if results.height else stopped_at(stage.lake, pack, stage.weekly, checkpoint)
+    stop = None if results.height else stopped_at(stage.lake, pack, house.base_model(pack), stage.weekly, checkpoint)
     if stop:
         decisive["stopped_at"] = stop.stage
     if done := stage.unchanged(decisive):

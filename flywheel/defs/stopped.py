@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import polars as pl
 
+from flywheel.chat.families import find_family
 from flywheel.lake import Lake
-from flywheel.lake.week_zero import demonstrations_behind
 from flywheel.training.inputs import waits_for_training
-from flywheel.training.stage import nothing_to_learn
+from flywheel.training.learn_when import pending, why_banked
+from flywheel.workflows.base_model import BaseModel
 from flywheel.workflows.pack import Pack
 
 
@@ -18,19 +19,23 @@ class Stop(NamedTuple):
     says: str
 
 
-def stopped_at(lake: Lake, pack: Pack, week: str, trained: pl.DataFrame) -> Stop | None:
+def stopped_at(lake: Lake, pack: Pack, base: BaseModel, week: str, trained: pl.DataFrame) -> Stop | None:
     """Where learn stopped, or None; asked only where nothing was evaluated. A banked week trained nothing on purpose and is none.
 
     Args:
+        base: today's base model.
         trained: the week's `checkpoint` rows.
     """
     if trained.height:
         return Stop("eval_results", waits_for_server(pack.name, week)) if pack.settings.serving == "elsewhere" else None
-    rows = [lake.lineage(table, workflow=pack.name, week=week) for table in ("corrected_traces", "sft_dataset")]
-    accepted, examples = (one.rows if one else 0 for one in rows)
-    shown = demonstrations_behind(lake, pack.name, week)
-    banked = nothing_to_learn(accepted, examples, pack.settings.learn_when.min_accepted, shown)
-    if pack.settings.trainer == "here" or banked:
+    if pack.settings.trainer == "here":
+        return None
+    rows, template = (
+        lake.lineage("sft_dataset", workflow=pack.name, week=week),
+        find_family(pack.settings.model_family).template_sha256,
+    )
+    new = pending(lake, pack.name, week, base_sha256=base.sha256, template_sha256=template)
+    if why_banked(new, rows.rows if rows else 0, pack.settings.learn_when):
         return None
     return Stop("checkpoint", waits_for_training(pack.name, week))
 

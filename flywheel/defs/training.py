@@ -20,12 +20,12 @@ from flywheel.report.plots import loss_curve
 from flywheel.training.drift import sentence
 from flywheel.training.inputs import held_out_steps, waits_for_training
 from flywheel.training.landed import Landed, read_landed
+from flywheel.training.learn_when import pending, why_banked
 from flywheel.training.spec import TrainResult
 from flywheel.training.stage import (
     Prepared,
     checkpoint_row,
     child_environment,
-    nothing_to_learn,
     prepare,
     read_result,
 )
@@ -55,7 +55,8 @@ def checkpoint(
     stage = Stage.begin(context, house, "checkpoint", "2")
     pack, settings = house.pack(stage.workflow), house.settings()
     sft, preference = (stage.read(name) for name in _INPUTS)
-    accepted, shown = stage.read("corrected_traces").height, demonstrations_of_week_zero(stage)
+    stage.read("corrected_traces")
+    demonstrations_of_week_zero(stage)
     stage.read(
         "benchmark", by_workflow=True
     )  # recorded as an input: a case frozen since the build must stop the training
@@ -66,15 +67,19 @@ def checkpoint(
     family = find_family(pack.settings.model_family)
     landed = read_landed(settings, stage.workflow, stage.weekly)
     start = week_start(stage.lake, settings, pack, base, stage.weekly, template_sha256=renderer.template_sha256)
+    new = pending(
+        stage.lake, stage.workflow, stage.weekly, base_sha256=base.sha256, template_sha256=renderer.template_sha256
+    )
+    banked = why_banked(new, sft.height, pack.settings.learn_when)
     decisive = {
-        **pack.settings.training.model_dump(), "learn_when": pack.settings.learn_when.model_dump(),
+        **pack.settings.training.model_dump(), "banked": banked,
         "base": base.sha256, "template": renderer.template_sha256, "profile": asdict(family.profile),
         **_elsewhere(pack, landed), **({"start": start.adapter_id} if start.adapter_id else {}),
     }  # fmt: skip
     if done := stage.unchanged(decisive):
         return done
-    if note := nothing_to_learn(accepted, sft.height, pack.settings.learn_when.min_accepted, shown):
-        return stage.write([], decisive, metadata={"note": note})
+    if banked:
+        return stage.write([], decisive, metadata={"note": banked})
     if landed is None and pack.settings.trainer == "elsewhere":
         return stage.write([], decisive, metadata={"note": waits_for_training(stage.workflow, stage.weekly)})
     check_weights(base)

@@ -18,7 +18,6 @@ from flywheel.chat.families import find_family
 from flywheel.chat.render import Renderer
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
-from flywheel.lake.week_zero import demonstrations_behind
 from flywheel.operations.act_log import ActLog
 from flywheel.operations.launch import run_job
 from flywheel.operations.screen import Screen
@@ -29,8 +28,9 @@ from flywheel.training.inputs import held_out_steps
 from flywheel.training.job import Job, job_spec, open_job, read_return
 from flywheel.training.job_export import Origin, write_job
 from flywheel.training.landed import Landed, land, read_landed
+from flywheel.training.learn_when import pending, why_banked
 from flywheel.training.spec import TrainSpec
-from flywheel.training.stage import Prepared, nothing_to_learn, prepare
+from flywheel.training.stage import Prepared, prepare
 from flywheel.workflows.base_model import BaseModel, check_weights, find_base_model
 from flywheel.workflows.loader import find_pack
 from flywheel.workflows.pack import Pack
@@ -112,17 +112,16 @@ def _prepared(settings: Settings, workflow: str, week: str) -> Iterator[_Week]:
     sft, preference = (
         lake.read_partition(name, workflow=workflow, week=week) for name in ("sft_dataset", "preference_dataset")
     )
-    accepted = lake.read_partition("corrected_traces", workflow=workflow, week=week).height
-    shown = demonstrations_behind(lake, workflow, week)
-    if note := nothing_to_learn(accepted, sft.height, pack.settings.learn_when.min_accepted, shown):
-        raise FlywheelError(f"there is nothing to train in the week of {week}: {note}", where="sft_dataset",
-                            remedy="accept more corrections, or lower learn_when.min_accepted in workflow.yaml")  # fmt: skip
     registry = read_registry(lake, workflow)
     for name, rows in (("sft_dataset", sft), ("preference_dataset", preference)):
         refuse_leaks(leaks_in(rows, registry), name)
     base = find_base_model(settings.models(), settings.base_model or pack.settings.base_model)
     check_weights(base)
     renderer = Renderer(base.tokenizer_file, pack.settings.model_family)
+    new = pending(lake, workflow, week, base_sha256=base.sha256, template_sha256=renderer.template_sha256)
+    if note := why_banked(new, sft.height, pack.settings.learn_when):
+        raise FlywheelError(f"there is nothing to train in the week of {week}: {note}", where="sft_dataset",
+                            remedy="accept more corrections, or lower learn_when.min_accepted in workflow.yaml")  # fmt: skip
     start = week_start(lake, settings, pack, base, week, template_sha256=renderer.template_sha256)
     scratch = Path(tempfile.mkdtemp(prefix="flywheel-job-"))
     try:

@@ -37,19 +37,6 @@ class Prepared(NamedTuple):
     inherited: dict[str, Any]
 
 
-def nothing_to_learn(accepted: int, rows: int, minimum: int, shown: int | None = None) -> str | None:
-    """Why a week with so many accepted corrections and supervised rows trains nothing, or None.
-
-    Args:
-        minimum: the pack's `learn_when.min_accepted`.
-        shown: demonstrations of week zero, which count there as corrections do; None in every other week.
-    """
-    if (accepted if shown is None else shown) < minimum:
-        new = f"{accepted} accepted corrections" if shown is None else f"week zero has {shown} demonstrations"
-        return f"banked: {new}, learn_when asks for {minimum}; what serves is carried forward"
-    return None if rows else "the supervised dataset is empty: nothing to train on; what serves is carried forward"
-
-
 def prepare(
     sft: pl.DataFrame, preference: pl.DataFrame, *, renderer: Renderer, base: BaseModel, family: Family,
     training: Training, settings: Settings, folder: Path, output: Path, held_out: pl.DataFrame, week: str,

@@ -8,9 +8,19 @@ class _Strict(BaseModel):
 
 
 class LearnWhen(_Strict):
-    """When a week trains: at least so many newly accepted corrections, in week zero demonstrations; else it is banked."""
+    """When a week trains: the first of these that holds; else it is banked, and its corrections count with the next week's.
+
+    Attributes:
+        min_accepted: so many corrections were accepted since the last training; in week zero demonstrations.
+        weeks: so many weeks went by since then, and at least one was accepted.
+        critical: so many of those are of one cluster of critical failures.
+
+    A base model or family that is another than the last adapter's is a reason of its own.
+    """
 
     min_accepted: int = Field(default=8, ge=1)
+    weeks: int = Field(default=4, ge=1)
+    critical: int = Field(default=3, ge=1)
 
 
 class WeekZero(_Strict):

@@ -131,5 +131,7 @@ def test_a_banked_week_has_not_stopped_whoever_trains(tmp_path: Path):
     for said, accepted, stops in (("", 5, False), ("trainer: elsewhere", 1, False), ("", 5, True)):
         week.say(said)
         week.put("corrected_traces", week.corrected(accepted))
-        found = stopped_at(week.lake, week.house.pack(WORKFLOW), WEEK, nothing)
+        found = stopped_at(
+            week.lake, week.house.pack(WORKFLOW), week.house.base_model(week.house.pack(WORKFLOW)), WEEK, nothing
+        )
         assert (found is not None) is stops

@@ -13,7 +13,8 @@ from flywheel.lake import TABLES
 from flywheel.lake.week_zero import is_week_zero
 from flywheel.operations.status import status
 from flywheel.partitions import partition_key
-from flywheel.training.stage import nothing_to_learn
+from flywheel.training.learn_when import Pending, why_banked
+from flywheel.workflows.learn_settings import LearnWhen
 from flywheel_tests.conftest import HOME
 
 ZERO, LATER = "2026-01-05", "2026-01-12"
@@ -62,8 +63,10 @@ def test_week_zero_has_no_corrections_and_its_demonstrations_are_an_input(house:
 
 
 def test_the_demonstrations_of_week_zero_count_as_corrections_do():
-    assert nothing_to_learn(0, 10, 2, 5) is None
-    assert "week zero has 1 demonstrations, learn_when asks for 2" in str(nothing_to_learn(0, 10, 2, 1))
-    assert "0 accepted corrections" in str(nothing_to_learn(0, 10, 2)) and "is empty" in str(
-        nothing_to_learn(0, 0, 2, 5)
+    rule = LearnWhen(min_accepted=2)
+    assert why_banked(Pending(ZERO, 0, shown=5), 10, rule) is None
+    assert "week zero has 1 demonstrations, learn_when asks for 2" in str(
+        why_banked(Pending(ZERO, 0, shown=1), 10, rule)
     )
+    assert "0 accepted corrections" in str(why_banked(Pending(ZERO, 0), 10, rule))
+    assert "is empty" in str(why_banked(Pending(ZERO, 0, shown=5), 0, rule))

@@ -111,7 +111,9 @@ def judge(settings: Any) -> int:
     for week in WEEKS:
         row = lake.read_partition("promotion", workflow="door", week=week).row(0, named=True)
         bases = results.filter(week=week).select("arm", "adapter_id").unique().sort("arm").rows()
-        print(f"{week} {row['verdict']:<12} {row['incumbent_success']:.0%} -> {row['candidate_success']:.0%} "
+        rates = [row[f"{side}_success"] for side in ("incumbent", "candidate")]
+        said = " -> ".join("-" if rate is None else f"{rate:.0%}" for rate in rates)
+        print(f"{week} {row['verdict']:<12} {said} "
               f"marks: {benchmark[week] or '-'} / {failures[week] or '-'}  {bases}\n    {json.loads(row['reasons'])[0]}")  # fmt: skip
         wrong += row["verdict"] == "INVALID"
         wrong += row["verdict"] == "PROMOTE" and not (
