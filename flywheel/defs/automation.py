@@ -12,9 +12,11 @@ from flywheel.defs.resources import House
 from flywheel.errors import FlywheelError
 from flywheel.evaluation.review_store import read_review, undecided_review, waits
 from flywheel.jobs import JOBS
+from flywheel.lake import Lake
 from flywheel.partitions import partition_key, week_before, week_by_workflow, week_of, workflows
 from flywheel.settings import Settings
 from flywheel.workflows.loader import installed_workflows
+from flywheel.workflows.pack import Pack
 
 _SENSOR_SECONDS = Settings().sensor_seconds
 
@@ -83,7 +85,12 @@ def correction_batch_completed(context: dg.SensorEvaluationContext, house: House
         far = _close_due(store, house)
         for batch in store.batches():
             name = f"{batch.workflow}, week {batch.week}"
-            if batch.attempt == 1 and lake.has_partition("promotion", workflow=batch.workflow, week=batch.week):
+            try:
+                learned = lake.has_partition("promotion", workflow=batch.workflow, week=batch.week)
+            except FlywheelError as error:  # a damaged table of one workflow keeps no other's batches waiting
+                waiting.append(f"{name}: {error.what}")
+                continue
+            if batch.attempt == 1 and learned:
                 continue  # learned already, e.g. from the command line
             if batch.closed:
                 requests.append(
@@ -126,32 +133,36 @@ def evaluation_review_completed(context: dg.SensorEvaluationContext, house: Hous
     waiting: list[str] = []
     for workflow in installed_workflows(settings.workflows()):
         try:
-            pack = house.pack(workflow)
+            found = _reviewed(lake, house.pack(workflow))
         except FlywheelError as error:
             waiting.append(f"{workflow}: {error.what}")
             continue
-        week = undecided_review(lake, workflow) if pack.settings.evaluation.human_review == "required" else None
-        if week is None:
-            continue
-        review = read_review(lake, pack, week)
-        if reasons := waits(review, pack, week):
-            waiting.append(f"{workflow}, week {week}: {reasons[0]}")
-            continue
-        ratings, results = (
-            lake.lineage("evaluation_ratings", workflow=workflow),
-            lake.lineage("eval_results", workflow=workflow, week=week),
-        )
-        versions = [known.version if known else 0 for known in (ratings, results)]
-        requests.append(
-            dg.RunRequest(
-                partition_key=partition_key(week, workflow),
-                run_key=f"review|{week}|{workflow}|{versions[0]}|{versions[1]}",
-                asset_selection=[dg.AssetKey("promotion"), dg.AssetKey("weekly_report")],
-            )
-        )
+        if isinstance(found, str):
+            waiting.append(found)
+        elif found is not None:
+            requests.append(found)
     if not requests:
         return dg.SkipReason("; ".join(waiting) or "no evaluation waits for people")
     return dg.SensorResult(run_requests=requests)
+
+
+def _reviewed(lake: Lake, pack: Pack) -> dg.RunRequest | str | None:
+    """The request for a workflow's reviewed week, or what its review waits for; None where no week waits for one."""
+    week = undecided_review(lake, pack.name) if pack.settings.evaluation.human_review == "required" else None
+    if week is None:
+        return None
+    if reasons := waits(read_review(lake, pack, week), pack, week):
+        return f"{pack.name}, week {week}: {reasons[0]}"
+    ratings, results = (
+        lake.lineage("evaluation_ratings", workflow=pack.name),
+        lake.lineage("eval_results", workflow=pack.name, week=week),
+    )
+    versions = [known.version if known else 0 for known in (ratings, results)]
+    return dg.RunRequest(
+        partition_key=partition_key(week, pack.name),
+        run_key=f"review|{week}|{pack.name}|{versions[0]}|{versions[1]}",
+        asset_selection=[dg.AssetKey("promotion"), dg.AssetKey("weekly_report")],
+    )
 
 
 @dg.definitions

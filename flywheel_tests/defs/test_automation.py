@@ -13,6 +13,8 @@ from flywheel.corrections.events import Event, EventStore
 from flywheel.definitions import defs
 from flywheel.defs.automation import collect_every_week, correction_batch_completed
 from flywheel.defs.resources import House
+from flywheel.lake import Lake
+from flywheel.lake.trouble import DamagedTable
 from flywheel_tests.corrections.stores import accept
 
 
@@ -65,6 +67,35 @@ def test_the_sensor_says_how_far_the_experts_are_and_requests_each_closed_batch_
     store.close_batch(batch, attempt=2)
     assert tick().run_requests[0].run_key == "2026-02-02|door|v1|2"
     assert os.environ["FLYWHEEL_HOME"] != str(tmp_path)
+
+
+def test_a_damaged_table_of_one_workflow_keeps_no_other_from_learning(tmp_path: Path):
+    house = House(home=str(tmp_path))
+    for name in ("broken", "door"):
+        store = EventStore(tmp_path / "qa" / f"{name}.sqlite")
+        store.close_batch(
+            store.open_batch(week="2026-02-02", workflow=name, version="v1", item_ids=["i"], qa_mode="three")
+        )
+    lake = house.lake()
+    for name in ("broken", "door"):
+        lake.replace_partition("promotion", [], workflow=name, week="2026-01-05")
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def asked() -> list[str]:
+            context = dg.build_sensor_context(instance=instance)
+            return [request.run_key for request in correction_batch_completed(context, house=house).run_requests or []]
+
+        assert asked() == ["2026-02-02|broken|v1|1", "2026-02-02|door|v1|1"]
+        honest = Lake.has_partition
+
+        def damaged(self: Lake, table: str, *, workflow: str, week: str | None = None) -> bool:
+            if workflow == "broken":
+                raise DamagedTable("table promotion cannot be read", where="promotion", remedy="mend it")
+            return honest(self, table, workflow=workflow, week=week)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Lake, "has_partition", damaged)
+            assert asked() == ["2026-02-02|door|v1|1"]
 
 
 def test_the_sensor_closes_what_is_due_and_says_what_an_open_batch_waits_for(tmp_path: Path):

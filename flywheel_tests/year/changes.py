@@ -6,6 +6,7 @@ Nobody has run it to its end yet.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -66,18 +67,18 @@ def main(folder: Path) -> int:
     for name in ("FLYWHEEL_HOME", "DAGSTER_HOME"):
         Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
     (folder / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    pack = folder / "home" / "workflows" / "door"
+    if not pack.is_dir():  # before anything of flywheel is imported: the code location reads once which packs there are
+        shutil.copytree(door_simulation.FOLDER, pack)
     from flywheel.benchmark.drafts import move_ready
     from flywheel.benchmark.supersede import propose
     from flywheel.demo.turn import Size, turn
-    from flywheel.demo.week import lay_out_pack
     from flywheel.operations.launch import instance
     from flywheel.operations.screen import Screen
     from flywheel.settings import Settings
     from flywheel.workflows.loader import find_pack
 
     settings = Settings()
-    pack = settings.workflows() / "door"
-    lay_out_pack(door_simulation.FOLDER, pack)
     screen = Screen(folder / "changes.log")
     with instance() as on:
         for week in WEEKS:
