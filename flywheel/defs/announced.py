@@ -9,11 +9,11 @@ from flywheel.defs.metadata import markdown_table
 from flywheel.defs.resources import House
 from flywheel.defs.stage import Stage
 from flywheel.lake import Lake
+from flywheel.promotion import recurrence
 from flywheel.promotion.announce import announce
 from flywheel.promotion.live import canary_period, shown
 from flywheel.promotion.model_card import model_card, write_card
 from flywheel.promotion.pointer import serving, waits
-from flywheel.promotion.recurrence import recurrence
 from flywheel.workflows.pack import Pack
 
 
@@ -44,7 +44,7 @@ def announced(stage: Stage, house: House, pack: Pack) -> dict[str, Any]:
 def _live(lake: Lake, workflow: str, week: str, log: pl.DataFrame) -> dict[str, Any]:
     """What production said up to this week: the canary period of the incumbent, and which corrected failures came back."""
     until = log.filter(pl.col("week") < week)
-    period, back = canary_period(lake, workflow, until, until=week), recurrence(lake, workflow, until=week)
+    period, back = canary_period(lake, workflow, until, until=week), recurrence.newest(lake, workflow, until=week)
     facts: dict[str, Any] = {"recurrence": back.sentence()} if back else {}
     if period:
         facts["canary_period"] = markdown_table(shown(period))

@@ -14,10 +14,10 @@ from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
 from flywheel.lake.week_zero import is_week_zero
 from flywheel.operations.week_table import failures_of, stage_states, waits_for
+from flywheel.promotion import recurrence
 from flywheel.promotion.hooks import sentence
 from flywheel.promotion.live import canary_period, carried
 from flywheel.promotion.pointer import newest_decided, serving, since, waits
-from flywheel.promotion.recurrence import recurrence
 from flywheel.report.facts import STAGES
 from flywheel.settings import Settings
 from flywheel.workflows.guesses import open_guesses
@@ -87,7 +87,11 @@ def _first_incumbent(settings: Settings, workflow: str) -> str | None:
 
 def _live(lake: Lake, workflow: str, log: pl.DataFrame) -> dict[str, Any]:
     """What production says of what serves: who answers, whether it got worse, what came back, and hooks that were not told."""
-    seen, period, back = carried(lake, workflow, log), canary_period(lake, workflow, log), recurrence(lake, workflow)
+    seen, period, back = (
+        carried(lake, workflow, log),
+        canary_period(lake, workflow, log),
+        recurrence.newest(lake, workflow),
+    )
     return {
         "carried": seen._asdict() if seen else None,
         "canary_period": period.sentence(workflow) if period else None,

@@ -2,19 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
-import scipy  # scipy.stats is loaded by its first use: the code location needs none of it to load
 
 from flywheel.lake import TABLES, Lake
+from flywheel.lake.recurrence import Recurrence, recurrences
 from flywheel.report.conditions import FAILURES, conditions, marks, measured, weeks_of
 from flywheel.report.curve import learning_curve
 from flywheel.workflows.serving_settings import is_endpoint
 
-CONFIDENCE = 0.95
-LATER = timedelta(days=14)
 BUCKETS = {"week": pl.String, "bucket": pl.String, "failures": pl.Int64}
 SPEED = {
     "week": pl.String, "adapter_id": pl.String, "steps": pl.Int64, "p50": pl.Float64, "p95": pl.Float64, "prompt_tokens": pl.Float64,
@@ -24,31 +21,6 @@ COST = {
     "week": pl.String, "expert_hours": pl.Float64, "items": pl.Int64, "corrections": pl.Int64, "money": pl.Float64,
     "training": pl.Float64, "evaluation": pl.Float64, "data": pl.Float64,
 }  # fmt: skip
-
-
-class Recurrence(NamedTuple):
-    """The clusters corrected in one week: how often they came then, and two weeks later under the adapter that served.
-
-    Attributes:
-        week, later: the week corrected, and the one two weeks after it.
-        clusters: corrected clusters that had an opportunity in both weeks.
-        adapter_id: what the pointer had serving in the later week; `all` where it served none of the runs.
-        before, after: (failures, opportunities), summed over the clusters.
-        changed: marks between the two weeks: other detectors, other tools.
-    """
-
-    week: str
-    later: str
-    clusters: int
-    adapter_id: str
-    before: tuple[int, int]
-    after: tuple[int, int]
-    changed: list[str]
-
-    @property
-    def comparable(self) -> bool:
-        """Whether the same detectors found both; other tools leave a tool's own clusters what they were, and are named."""
-        return "other detectors" not in self.changed
 
 
 class Trends(NamedTuple):
@@ -83,7 +55,7 @@ def trends(lake: Lake, workflow: str, until: str | None = None) -> Trends:
     written = lake.all_lineage(workflow=workflow, tables=["production_traces"])
     runs = {week: rows for week, rows in written.select("week", "rows").iter_rows() if week in set(weeks)}
     return Trends(
-        weeks, changed, dict(curve.select("week", "marks").iter_rows()), runs, _buckets(lake, workflow, weeks), recurrences(lake, workflow, weeks, curve, changed),
+        weeks, changed, dict(curve.select("week", "marks").iter_rows()), runs, _buckets(lake, workflow, weeks), _recurrences(lake, workflow, weeks, curve, changed),
         _speed(lake, workflow, curve), weekly_cost(lake, workflow, weeks),
     )  # fmt: skip
 
@@ -95,66 +67,16 @@ def _buckets(lake: Lake, workflow: str, weeks: Sequence[str]) -> pl.DataFrame:
     return mine.group_by("week", "bucket").agg(pl.len().alias("failures").cast(pl.Int64)).sort("week", "bucket")  # fmt: skip
 
 
-def recurrences(
+def _recurrences(
     lake: Lake, workflow: str, weeks: Sequence[str], curve: pl.DataFrame, changed: Mapping[str, list[str]]
 ) -> list[Recurrence]:
-    """Design 8.23 for each week whose corrections are two weeks old; without a common opportunity there is no entry."""
-    corrected = lake.read_columns("corrected_traces", ("week", "failure_cluster"), workflow=workflow).unique()
-    columns = ("week", "failure_cluster", "failures", "opportunities", "by_adapter")
-    rows = lake.read_columns("failure_clusters", columns, workflow=workflow)
-    seen = {(row["week"], row["failure_cluster"]): row for row in rows.iter_rows(named=True)}
+    """With what changed between the two weeks of each."""
     serves = dict(curve.select("week", "adapter_id").iter_rows())
-    found = []
-    for week in weeks:
-        later = (date.fromisoformat(week) + LATER).isoformat()
-        if later not in weeks:
-            continue
-        adapter = serves.get((date.fromisoformat(week) + LATER / 2).isoformat(), "base")
-        names = corrected.filter(week=week)["failure_cluster"].to_list()
-        pairs = [(_before(seen, name, week), seen.get((later, name))) for name in names]
-        counted = [(one, two) for one, two in pairs if one and two and one["opportunities"] and two["opportunities"]]
-        if not counted:
-            continue
-        by_adapter = [json.loads(two["by_adapter"] or "{}").get(adapter, (0, 0)) for _, two in counted]
-        before = _sum((one["failures"], one["opportunities"]) for one, _ in counted)
-        after = _sum(by_adapter)
-        if not after[1]:
-            adapter, after = "all", _sum((two["failures"], two["opportunities"]) for _, two in counted)
-        between = [label for at in weeks if week < at <= later for label in changed.get(at, [])]
-        found.append(Recurrence(week, later, len(counted), adapter, before, after, between))
-    return found
-
-
-def _before(seen: Mapping[tuple[str, str], dict[str, Any]], name: str, week: str) -> dict[str, Any] | None:
-    """The cluster in the newest week up to `week` that saw it: an item may have waited for its correction."""
-    weeks = [at for (at, cluster), row in seen.items() if cluster == name and at <= week and row["failures"]]
-    return seen[max(weeks), name] if weeks else None
-
-
-def _sum(pairs: Any) -> tuple[int, int]:
-    both = list(pairs)
-    return sum(int(one) for one, _ in both), sum(int(two) for _, two in both)
-
-
-def per_thousand(failures: int, opportunities: int) -> tuple[float, float, float]:
-    """Failures per 1,000 opportunities with the exact Poisson interval (Garwood 1936): a run may fail more than once."""
-    tail = (1 - CONFIDENCE) / 2
-    low = float(scipy.stats.chi2.ppf(tail, 2 * failures)) / 2 if failures else 0.0
-    high = float(scipy.stats.chi2.isf(tail, 2 * failures + 2)) / 2
-    return 1000 * failures / opportunities, 1000 * low / opportunities, 1000 * high / opportunities
-
-
-def rate_ratio(after: tuple[int, int], before: tuple[int, int]) -> tuple[float, float, float]:
-    """The rate after over the rate before, with the exact conditional 95 % interval; infinite where it has no upper end.
-
-    Given the sum of two Poisson counts, one of them is binomial (Przyborowski and Wilenski 1940).
-    """
-    test = scipy.stats.binomtest(after[0], after[0] + before[0]).proportion_ci(CONFIDENCE, method="exact")
-    scale = before[1] / after[1]
-    low, high = (
-        share / (1 - share) * scale if share < 1 else float("inf") for share in (float(test.low), float(test.high))
-    )
-    return after[0] / before[0] * scale if before[0] else float("inf"), low, high
+    found = recurrences(lake, workflow, serves=lambda week: serves.get(week, "base"), weeks=weeks)
+    return [
+        one._replace(changed=[label for at in weeks if one.week < at <= one.later for label in changed.get(at, [])])
+        for one in found
+    ]
 
 
 def _speed(lake: Lake, workflow: str, curve: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,8 @@ import numpy as np
 import polars as pl
 
 from flywheel.lake import Lake
-from flywheel.report.trends import LATER, Trends
+from flywheel.lake.recurrence import LATER
+from flywheel.report.trends import Trends
 from flywheel.statistics.gamma_poisson import RatioPosterior, Summary, ratio_posterior, summary
 
 HOURS = 2.0

@@ -11,8 +11,9 @@ from scipy import stats
 from flywheel.lake import Lake
 from flywheel.report.conditions import FAILURES, Conditions, breaks, marks
 from flywheel.report.trend_figures import bucket_figure, recurrence_figure, trend_figures
-from flywheel.report.trends import per_thousand, rate_ratio, trends
+from flywheel.report.trends import trends
 from flywheel.report.weekly_axes import mondays, runs, week_label
+from flywheel.statistics.rates import per_thousand, rate_ratio
 from flywheel_tests.report.conftest import Weeks
 from flywheel_tests.report.synthetic import WORKFLOW, correct, production
 
