@@ -6,9 +6,11 @@ What is looked for: prompts that the server renders or tokenises otherwise than 
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
+
 from flywheel.chat.render import Message, Renderer
 from flywheel.errors import FlywheelError
-from flywheel.serving.client import ChatClient
+from flywheel.serving.client import ChatClient, ModelStep
 from flywheel.serving.vllm_server import BASE
 
 
@@ -21,13 +23,13 @@ async def check_prompt_parity(
     Args:
         tokenized, fed: whether the server can be asked the one and the other.
 
-    Returns how many histories were compared; raises FlywheelError at the first difference.
+    Returns how many histories were compared; raises FlywheelError at the first difference, and where the server refuses a prompt.
     """
     for history in histories:
         ours = renderer.prompt_ids(history, tools)
         served = await client.tokenize(BASE, history, tools) if tokenized else ours
         if fed and served == ours:
-            served = (await client.step(BASE, history, tools, max_tokens=1)).prompt_ids
+            served = (await _answered(client, history, tools, len(ours))).prompt_ids
         if served != ours:
             first = next(
                 (i for i, (a, b) in enumerate(zip(served, ours, strict=False)) if a != b), min(len(served), len(ours))
@@ -40,3 +42,15 @@ async def check_prompt_parity(
                 remedy="evaluation would judge another context than was trained: make template and tools agree",
             )
     return len(histories)
+
+
+async def _answered(client: ChatClient, history: list[Message], tools: list[dict[str, Any]], tokens: int) -> ModelStep:
+    try:
+        return await client.step(BASE, history, tools, max_tokens=1)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.BAD_REQUEST:
+            raise
+        raise FlywheelError(
+            f"the server refuses a prompt of {tokens:,} tokens: {error.response.text[:300]}", where="max_model_len in workflow.yaml",
+            remedy="where that is its length, raise max_model_len: another model family writes the same tools and messages in more tokens",
+        ) from error  # fmt: skip

@@ -89,7 +89,8 @@ def main(folder: Path) -> int:
                 moved = move_ready(find_pack(settings.workflows(), "door"))
                 screen.say(f"renamed {RENAMED}: {len(moved.cases)} cases superseded, {len(moved.waiting)} wait")
             if week >= SWITCHED_IN:
-                change_settings(pack, {"base_model": OTHER_BASE, "model_family": OTHER_FAMILY})
+                # The other family writes the same tools and messages in nearly twice the tokens.
+                change_settings(pack, {"base_model": OTHER_BASE, "model_family": OTHER_FAMILY, "max_model_len": 1024})
             turn(
                 settings, door_simulation.FOLDER, Customers, week=week, on=on, screen=screen,  # type: ignore[arg-type]
                 size=Size(customers=30, demonstrated_runs=48, demonstrated_steps=0),
