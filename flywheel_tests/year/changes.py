@@ -73,8 +73,10 @@ def main(folder: Path) -> int:
     from flywheel.benchmark.drafts import move_ready
     from flywheel.benchmark.supersede import propose
     from flywheel.demo.turn import Size, turn
+    from flywheel.lake import Lake
     from flywheel.operations.launch import instance
     from flywheel.operations.screen import Screen
+    from flywheel.promotion.pointer import decided
     from flywheel.settings import Settings
     from flywheel.workflows.loader import find_pack
 
@@ -82,6 +84,8 @@ def main(folder: Path) -> int:
     screen = Screen(folder / "changes.log")
     with instance() as on:
         for week in WEEKS:
+            if decided(Lake(settings.lake()).read_weeks("promotion_log", workflow="door"), week):
+                continue  # a run that goes on where it was stopped: today's pack is no longer that week's
             tools = (pack / "tools.json").read_text(encoding="utf-8")
             if week >= RENAMED_IN and "unlock_door" not in tools:
                 rename_tool(pack)
