@@ -19,7 +19,7 @@ export PIP_NO_INDEX := 1
 export PIP_FIND_LINKS := $(abspath $(WHEELHOUSE))
 endif
 
-.PHONY: help demo weeks test test-slow test-long faults year lap ui bench lint audit lock environment wheelhouse clean
+.PHONY: help demo weeks test test-slow test-long faults year changes lap ui bench lint audit lock environment wheelhouse clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -30,10 +30,10 @@ demo: $(READY) ## turn one whole week of support_desk on a real model (about 20 
 weeks: $(READY) ## ten simulated weeks on a real model (16 minutes a week; goes on where it was stopped)
 	@$(BIN)/flywheel weeks
 
-test: $(READY) ## the default tests, 8 to 11 minutes
+test: $(READY) ## the default tests, 6 minutes on two idle cores
 	$(BIN)/python -m pytest -m "not slow and not long and not faults" -n 2 --dist loadfile
 
-test-slow: $(READY) ## the slower tests, 40 to 55 minutes
+test-slow: $(READY) ## the slower tests, about half an hour on two idle cores
 	$(BIN)/python -m pytest -m slow --durations=40
 
 test-long: $(READY) ## whole weeks of several workflows and servers, 7 minutes; CI's slow tier has no room for them
@@ -42,8 +42,11 @@ test-long: $(READY) ## whole weeks of several workflows and servers, 7 minutes; 
 faults: $(READY) ## break things 130 times and compare: kills, full disk, races (36 minutes on a busy machine)
 	$(BIN)/python -m pytest -m faults -n 2
 
-year: $(READY) ## 52 weeks of three workflows through the real daemon, with stand-in children (about two hours, an estimate; goes on where it was stopped)
+year: $(READY) ## 52 weeks of three workflows through the real daemon, with stand-in children (two hours beside other work; goes on where it was stopped)
 	$(BIN)/python -m flywheel_tests.year.turn 52 .flywheel/year
+
+changes: $(READY) ## six weeks through a renamed tool and another base model and family, with tiny models (15 to 30 minutes)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m flywheel_tests.year.changes .flywheel/changes
 
 lap: $(READY) ## the same week with a tiny random-weight model: the edit-run cycle
 	@$(BIN)/flywheel lap
