@@ -2,7 +2,7 @@
 
 `python -m flywheel_tests.year.changes DIR`. Real Dagster, training and vLLM on tiny models; customers and experts are simulated. It prints
 each week's verdict and the marks of its trend, and fails where a verdict is INVALID, a promotion has no evidence, or a change has no mark.
-Nobody has run it to its end yet.
+It goes on where it was stopped; docs/evaluation.md has what it came to.
 """
 
 import os
