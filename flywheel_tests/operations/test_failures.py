@@ -25,7 +25,7 @@ import os, signal, sys
 import dagster as dg
 from flywheel_tests.operations.test_failures import learn
 
-with dg.DagsterInstance.local_temp(sys.argv[1]) as on:
+with dg.DagsterInstance.local_temp(sys.argv[1], overrides={"telemetry": {"enabled": False}}) as on:
     wrong = {"checkpoint": lambda: os.kill(os.getpid(), signal.SIGKILL)}
     learn(wrong).execute_in_process(instance=on, run_id=sys.argv[2], partition_key=sys.argv[3])
 """

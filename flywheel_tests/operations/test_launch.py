@@ -49,7 +49,7 @@ def test_where_a_dagster_home_is_named_nothing_is_made(folder: Path, monkeypatch
 
 @pytest.mark.parametrize("stage", ["sft_dataset", "preference_dataset"])
 def test_either_dataset_is_run_with_the_other_and_a_failure_names_it(stage: str, tmp_path: Path):
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as on:
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as on:
         with pytest.raises(FlywheelError, match="base model tiny-random is not in the cache") as caught:
             run_job("learn", workflow="door", week="2026-05-04", on=on, stages=[stage])
         (made,) = on.get_runs()

@@ -43,7 +43,7 @@ def test_the_first_line_and_the_next_command_follow_the_release(tmp_path: Path, 
 def test_a_failed_build_of_the_datasets_is_shown_in_their_rows_and_the_next_command_can_be_run(tmp_path: Path):
     acts, week = make_house(tmp_path / "house"), "2026-05-04"
     acts.lake.replace_partition("production_traces", [blank("production_traces", trace_id="t", shard=0)], workflow="door", week=week)  # fmt: skip
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as on:
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as on:
         with pytest.raises(FlywheelError):
             run_job("learn", workflow="door", week=week, on=on, stages=["preference_dataset"])
         (entry,) = status(acts.settings, on)
