@@ -12,7 +12,6 @@ from flywheel.demo.delivery_slots import SLICE
 from flywheel.demo.scenario import FORKS, MISLED, Scenario
 from flywheel.demo.weeks import WORKFLOW, read_seconds, run_home
 from flywheel.lake import Lake
-from flywheel.lake.recurrence import Recurrence
 from flywheel.report.curve import success_interval
 from flywheel.report.figures import percent
 from flywheel.report.prequential import prequential
@@ -22,6 +21,7 @@ from flywheel.report.value_section import coverage_sentence, next_hours
 from flywheel.report.weeks import HEADER, render_weeks, week_lines
 from flywheel.settings import Settings
 from flywheel.statistics.rates import rate_ratio
+from flywheel.statistics.recurrence import Recurrence
 
 # What a terminal of 80 columns has room for: week, verdict, core success, cases, the new tool, minutes. The files have all.
 _SHOWN = (0, 1, 3, 4, -2, -1)

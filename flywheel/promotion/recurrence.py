@@ -1,8 +1,8 @@
 """The newest recurrence of corrected failures, by what the promotion log says that served."""
 
 from flywheel.lake import Lake
-from flywheel.lake.recurrence import Recurrence, recurrences
 from flywheel.promotion.pointer import serving
+from flywheel.statistics.recurrence import Recurrence, recurrences
 
 
 def newest(lake: Lake, workflow: str, *, until: str | None = None) -> Recurrence | None:

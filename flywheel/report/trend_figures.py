@@ -5,12 +5,12 @@ from typing import Any
 
 import polars as pl
 
-from flywheel.lake.recurrence import Recurrence
 from flywheel.report.figures import figure, number
 from flywheel.report.plots import GOOD, INK, OLD, WIDTH, as_svg, empty_figure
 from flywheel.report.trends import Trends, newest
 from flywheel.report.weekly_axes import DRAWN_WEEKS, dress, line
 from flywheel.statistics.rates import per_thousand, rate_ratio
+from flywheel.statistics.recurrence import Recurrence
 
 # Okabe and Ito's colours, told apart by the colour-blind; the last is for the rest.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#9aa3ad")

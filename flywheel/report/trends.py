@@ -7,9 +7,9 @@ from typing import NamedTuple
 import polars as pl
 
 from flywheel.lake import TABLES, Lake
-from flywheel.lake.recurrence import Recurrence, recurrences
 from flywheel.report.conditions import FAILURES, conditions, marks, measured, weeks_of
 from flywheel.report.curve import learning_curve
+from flywheel.statistics.recurrence import Recurrence, recurrences
 from flywheel.workflows.serving_settings import is_endpoint
 
 BUCKETS = {"week": pl.String, "bucket": pl.String, "failures": pl.Int64}

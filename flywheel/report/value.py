@@ -19,9 +19,9 @@ import numpy as np
 import polars as pl
 
 from flywheel.lake import Lake
-from flywheel.lake.recurrence import LATER
 from flywheel.report.trends import Trends
 from flywheel.statistics.gamma_poisson import RatioPosterior, Summary, ratio_posterior, summary
+from flywheel.statistics.recurrence import LATER
 
 HOURS = 2.0
 MINUTES_WEEKS, FEWEST_TIMED = 4, 5

@@ -7,7 +7,6 @@ import polars as pl
 
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
-from flywheel.lake.recurrence import Recurrence
 from flywheel.report.curve import ALL, curves_by_category
 from flywheel.report.curve_figures import category_figure, curve_figure
 from flywheel.report.document import document
@@ -19,6 +18,7 @@ from flywheel.report.trend_figures import trend_figures
 from flywheel.report.trends import Trends, trends
 from flywheel.report.value_section import forecast_figure, next_hours, next_hours_section
 from flywheel.statistics.rates import rate_ratio
+from flywheel.statistics.recurrence import Recurrence
 
 HEADER = ["week", "verdict", "serves after it", "core success (95 % interval)", "n", "corrections", "expert hours", "cost", "machine min", "recurrence", "changed"]  # fmt: skip
 

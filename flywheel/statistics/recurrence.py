@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from flywheel.lake.store import Lake
+from flywheel.lake import Lake
 from flywheel.statistics.rates import per_thousand, rate_ratio
 
 LATER = timedelta(days=14)
