@@ -14,6 +14,7 @@ from flywheel.defs.resources import House
 from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.defs.stopped import stopped_at, waits_for_server
+from flywheel.evaluation.base_arm import BASE_ARM, base_arm, carried
 from flywheel.evaluation.decides import Decides, what_decides
 from flywheel.evaluation.metrics import metric_rows
 from flywheel.evaluation.runner import Benchmark, not_run
@@ -54,10 +55,11 @@ eval_metrics = dg.AssetSpec(
 )
 @says_why
 def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
-    """Every score and raw output of candidate, incumbent and the incumbent's A/A run, on the frozen benchmark.
+    """Every score and raw output of candidate, incumbent, the incumbent's A/A run and the base model, on the frozen benchmark.
 
     Grain: one case x arm x epoch; no rows in a banked week. The incumbent is what promotion had serving before this week; after a change
     of base model or family it answers from a server of its own, and an endpoint that serves until a first release is asked where it is.
+    The base model is asked once a benchmark: later weeks carry its answers.
     Where only the scorers changed, the stored outputs are scored again and nothing is generated; results that the server broke (too many
     errors, another server meanwhile) are generated anew when it runs again. The metrics are in `eval_metrics`. No rows either where this
     machine has no trainer or no server: the week then waits undecided.
@@ -71,7 +73,8 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     incumbent = serving(log, before_week=stage.weekly, first=pack.first_incumbent)
     candidate = trained["adapter_id"][0] if trained.height else None
     version = benchmark_version(cases, pack.contract_sha256)
-    servers = servers_of(stage.lake, settings, pack, base, {incumbent, candidate or BASE}, trusted={candidate or BASE})
+    adapters = {incumbent, candidate or BASE, BASE}
+    servers = servers_of(stage.lake, settings, pack, base, adapters, trusted={candidate or BASE})
     decides = what_decides(
         pack, renderer, base, version, servers.decides(candidate=candidate, incumbent=incumbent, gone=servers.gone)
     )
@@ -90,6 +93,7 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
         return stage.write([], decides._asdict(), metadata={"note": note}, also={"eval_metrics": []})
     benchmark = Benchmark(cases, version, pack, base.sha256, decides.generation_sha256)
     arms = arms_of(candidate, incumbent)
+    arms += [alone] if (alone := base_arm(arms)) else []
     known = stage.lake.has_partition("eval_results", workflow=stage.workflow, week=stage.weekly)
     stored = stage.lake.read_partition("eval_results", workflow=stage.workflow, week=stage.weekly) if known else None
     rows = None if stored is None or broke else rescored(stored, benchmark, cases_of(benchmark, arms))
@@ -99,6 +103,8 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     if pack.settings.serving == "elsewhere":
         note = waits_for_server(stage.workflow, stage.weekly)
         return stage.write([], decides._asdict(), metadata={"note": note}, also={"eval_metrics": []})
+    before = carried(stage.lake, stage.weekly, benchmark, decides.generation) if alone else None
+    arms = [arm for arm in arms if not before or arm.name != BASE_ARM]
     outputs = pack.settings.evaluation.epochs * sum(map(len, cases_of(benchmark, arms).values()))
     refuse_overspending(stage.lake, context.instance, pack, stage.weekly, "eval_results", outputs)
     log = settings.scratch(stage.workflow, stage.weekly, "eval_results") / "vllm.log"
@@ -106,10 +112,11 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     sessions = evaluate_all(settings, servers, arms, benchmark, log=log, elsewhere=told_there, shared=shared_server())
     missing = [not_run(arm, benchmark._replace(cases=cases_of(benchmark, [arm])[arm.name]), servers.gone[arm.adapter_id])
                for arm in arms if arm.adapter_id in servers.gone]  # fmt: skip
-    made = [session.rows for _, session in sessions]
-    result = _write(
-        stage, decides, [row for part in (*made, *missing) for row in part], pack, _facts(servers, sessions)
+    made = [session.rows for _, session in sessions] + missing + ([before.rows] if before else [])
+    facts = _facts(servers, sessions) | (
+        {"base_model_answered_in": before.week if before else stage.weekly} if alone else {}
     )
+    result = _write(stage, decides, [row for part in made for row in part], pack, facts)
     for one in logs_of(servers, arms, log):
         forget_arms(one)
     return result
@@ -154,7 +161,9 @@ def _write(
         "benchmark_version": rows[0]["benchmark_version"],
         "scorer_version": SCORER_VERSION,
         **{
-            f"{arm}_success": value for arm in (CANDIDATE, INCUMBENT) if (value := success_of(metrics, arm)) is not None
+            f"{arm}_success": value
+            for arm in (CANDIDATE, INCUMBENT, BASE_ARM)
+            if (value := success_of(metrics, arm)) is not None
         },
         "infra_errors": sum(row["infra_error"] is not None for row in rows),
         "metrics": markdown_table(metrics_preview(metrics), limit=40),

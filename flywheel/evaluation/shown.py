@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flywheel.evaluation.base_arm import BASE_ARM
 from flywheel.evaluation.metrics import ALL
 from flywheel.evaluation.session import CANDIDATE, INCUMBENT
 
-_ARMS = (INCUMBENT, CANDIDATE)
+_ARMS = (INCUMBENT, CANDIDATE, BASE_ARM)
 
 
 def metrics_preview(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each metric of both arms over all categories, with count, denominator and interval; those nobody could measure are left out."""
+    """Each metric of the arms over all categories, with count, denominator and interval; those nobody could measure are left out."""
     told = {(row["arm"], row["metric"]): row for row in metrics if row["slice"] == ALL and row["category"] == ALL}
     names = list(dict.fromkeys(name for _, name in told if not name.startswith("failed_by_")))
     lines = [{"metric": name, **{arm: _sentence(told.get((arm, name))) for arm in _ARMS}} for name in names]
@@ -32,7 +33,7 @@ def _sentence(row: Mapping[str, Any] | None) -> str:
 
 
 def failures_by_bucket(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Bucket and sub-kind of the failed cases with their number in both arms, the incumbent's commonest first."""
+    """Bucket and sub-kind of the failed cases with their number in each arm, the incumbent's commonest first."""
     counted = {arm: Counter((row["failure_bucket"], row["failure_sub_kind"]) for row in rows
                             if row["arm"] == arm and row["failure_bucket"]) for arm in _ARMS}  # fmt: skip
     kinds = sorted(set().union(*counted.values()), key=lambda kind: (-counted[INCUMBENT][kind], kind))

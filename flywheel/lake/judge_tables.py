@@ -77,7 +77,7 @@ EVAL_RESULTS = weekly(
         pl.String,
         "core, which decides, or the slice a case was added with; null before there were slices: core.",
     ),
-    ("arm", pl.String, "candidate, incumbent or incumbent_again (the A/A run)."),
+    ("arm", pl.String, "candidate, incumbent, incumbent_again (the A/A run), or base where it is neither."),
     ("epoch", pl.Int32, "0-based repetition."),
     ("seed", pl.Int64, "Seed of each of its requests."),
     ("adapter_id", pl.String, "Adapter of the arm; 'base' for the base model."),
@@ -90,7 +90,11 @@ EVAL_RESULTS = weekly(
     ),
     ("decoding", pl.String, "How tokens were chosen, e.g. greedy_auto."),
     ("sampling", Json, "JSON: temperature, top_p, max_tokens, tool_choice of each request."),
-    ("server", Json, "JSON: vLLM version and arguments, and what the canary found of the adapter."),
+    (
+        "server",
+        Json,
+        "JSON: vLLM version and arguments, and what the canary found of the adapter; answered_in: the earlier week that asked.",
+    ),
     # What came out.
     ("infra_error", pl.String, "Server or network error; such a case is excluded and counted, never scored 0."),
     ("stop_reason", pl.String, "answered, max_steps or context_length; null after an infrastructure error."),
@@ -138,11 +142,15 @@ EVAL_RESULTS = weekly(
     ("row_sha256", pl.String, "Digest of the row; a row that was changed is no evidence."),
 )
 
+ANSWERED_IN = "answered_in"
+# Of EVAL_RESULTS rows: answered in their own week. The base model's that are carried from another cost it no seconds and no tokens.
+ASKED_HERE = ~pl.col("server").cast(pl.String).fill_null("").str.contains(f'"{ANSWERED_IN}":', literal=True)
+
 EVAL_METRICS = weekly(
     "eval_metrics",
     "One arm x slice x category x metric, with its counts and its 95 % interval.",
     ("arm", "slice", "category", "metric"),
-    ("arm", pl.String, "candidate, incumbent or incumbent_again (the A/A run)."),
+    ("arm", pl.String, "candidate, incumbent, incumbent_again (the A/A run), or base where it is neither."),
     ("slice", pl.String, "core, an added slice, or all."),
     ("category", pl.String, "tool_calling, multi_step, refusal, recovery, or all."),
     ("metric", pl.String, "Its name, see docs/evaluation.md."),

@@ -12,13 +12,14 @@ import polars as pl
 
 from flywheel.errors import FlywheelError
 from flywheel.lake import Lake
+from flywheel.lake.judge_tables import ASKED_HERE
 from flywheel.partitions import partition_key
 from flywheel.workflows.pack import Pack
 
 # Stages that hold the accelerator -> what their time grows with, the column that says so, and how much a week's rows did.
 _WORK: Mapping[str, tuple[str, str, pl.Expr]] = {
     "checkpoint": ("row presentations", "sft_presentations", pl.col("sft_presentations").sum()),
-    "eval_results": ("outputs", "case_id", pl.len()),
+    "eval_results": ("outputs", "server", ASKED_HERE.sum()),
 }
 _NEWEST = 3
 

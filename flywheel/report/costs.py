@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from flywheel.lake import Lake
+from flywheel.lake.judge_tables import ASKED_HERE
 from flywheel.lake.retention import partition_sizes
 from flywheel.report.corrections import removed_failures
 from flywheel.report.text import table
@@ -106,7 +107,8 @@ _TOKENS = {
 
 def _sums(lake: Lake, workflow: str, name: str, *columns: str) -> dict[str, int]:
     """Week -> sum of the columns over its rows; weeks of which none is known are left out."""
-    rows = lake.read_columns(name, ("week", *columns), workflow=workflow)
+    asked = {"where": ASKED_HERE} if name == "eval_results" else {}
+    rows = lake.read_columns(name, ("week", *columns), workflow=workflow, **asked)
     total = pl.sum_horizontal(*(pl.col(column).sum() for column in columns))
     known = pl.any_horizontal(*(pl.col(column).is_not_null().any() for column in columns))
     summed = rows.group_by("week").agg(total.alias("total"), known.alias("known")).filter("known")

@@ -152,15 +152,19 @@ def _rows(lake: Lake, source: str, workflow: str, week: str) -> int:
 
 
 def success_rows(results: pl.DataFrame) -> list[dict[str, Any]]:
-    """Per category and over all: n cases and (estimate, low, high) of both arms, intervals clustered by case cluster."""
-    rows = []
+    """Per category and over all: n cases and (estimate, low, high) of each arm, intervals clustered by case cluster.
+
+    Arms are incumbent, candidate and, where it is an arm of its own, base.
+    """
+    rows, arms = [], ("incumbent", "candidate", *({BASE} & set(results["arm"])))
     for name in [*sorted(set(results["category"])), "all"]:
         part = results if name == "all" else results.filter(category=name)
         row: dict[str, Any] = {"category": name}
-        for arm in ("incumbent", "candidate"):
+        for arm in arms:
             scored = part.filter(pl.col("arm") == arm, pl.col("success").is_not_null())
             interval = success_interval(scored)
-            row["n"] = interval.n
             row[arm] = interval[:3]
+            if arm == "candidate":
+                row["n"] = interval.n
         rows.append(row)
     return rows

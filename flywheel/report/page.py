@@ -76,18 +76,18 @@ def _evaluation(facts: WeekFacts) -> str:
     if not results.height:
         return ""
     rows = success_rows(results)
+    arms = [arm for arm in ("base", "incumbent", "candidate") if arm in rows[0]]
     cells = [
-        [
-            row["category"].replace("_", " "),
-            row["n"],
-            *(f"{e:.1%} ({low:.0%} to {high:.0%})" for e, low, high in (row["incumbent"], row["candidate"])),
-        ]
+        [row["category"].replace("_", " "), row["n"], *("{:.1%} ({:.0%} to {:.0%})".format(*row[arm]) for arm in arms)]
         for row in rows
     ]
-    title = f"Cases solved by category: incumbent (grey) and candidate (green), {rows[-1]['n']} cases"
-    words = "; ".join(f"{cell[0]}: incumbent {cell[2]}, candidate {cell[3]}" for cell in cells)
-    header = ["category", "cases", "incumbent (95 % interval)", "candidate (95 % interval)"]
-    return f"<h2>Benchmark</h2>{server_note(results)}{figure(title, plots.success_by_category(rows), words, header, cells, 3)}"
+    colours = {"base": "base (pale)", "incumbent": "incumbent (grey)", "candidate": "candidate (green)"}
+    title = f"Cases solved by category: {', '.join(colours[arm] for arm in arms)}, {rows[-1]['n']} cases"
+    words = "; ".join(f"{cell[0]}: " + ", ".join(f"{arm} {told}" for arm, told in zip(arms, cell[2:], strict=True)) for cell in cells)  # fmt: skip
+    header = ["category", "cases", *(f"{arm} (95 % interval)" for arm in arms)]
+    # The base model's answers may be carried from another week's server.
+    note = server_note(results.filter(pl.col("arm") != "base"))
+    return f"<h2>Benchmark</h2>{note}{figure(title, plots.success_by_category(rows), words, header, cells, len(header) - 1)}"
 
 
 def server_note(results: pl.DataFrame) -> str:

@@ -42,18 +42,23 @@ def _bare(figure: Any) -> Any:
 
 
 def success_by_category(rows: Sequence[dict[str, Any]]) -> str:
-    """Paired bars: success of incumbent and candidate per category with 95 % intervals.
+    """Bars side by side: success of base model, incumbent and candidate per category with 95 % intervals.
 
-    Rows: category, n, and for each arm (estimate, low, high) under `incumbent` and `candidate`.
+    Rows: category, n, and for each arm (estimate, low, high) under `incumbent`, `candidate` and, where it is one, `base`.
     """
-    figure = empty_figure(WIDTH, 0.75 * len(rows) + 0.9)
+    arms = [
+        (arm, colour) for arm, colour in (("base", PALE), ("incumbent", OLD), ("candidate", GOOD)) if arm in rows[0]
+    ]
+    height = 0.72 / len(arms)
+    figure = empty_figure(WIDTH, 0.37 * len(arms) * len(rows) + 0.9)
     axes = _bare(figure)
     for index, row in enumerate(rows):
-        for offset, arm, colour in ((0.19, "incumbent", OLD), (-0.19, "candidate", GOOD)):
+        for number, (arm, colour) in enumerate(arms):
             estimate, low, high = row[arm]
-            axes.barh(index + offset, estimate * 100, height=0.34, color=colour)
-            axes.plot([low * 100, high * 100], [index + offset] * 2, color=INK, linewidth=1.2)
-            axes.text(min(high * 100 + 1.5, 101), index + offset, f"{estimate:.0%}", va="center", fontsize=8, color=INK)
+            place = index + (len(arms) - 1) * height / 2 - number * height  # the axis is inverted: the candidate on top
+            axes.barh(place, estimate * 100, height=0.9 * height, color=colour)
+            axes.plot([low * 100, high * 100], [place] * 2, color=INK, linewidth=1.2)
+            axes.text(min(high * 100 + 1.5, 101), place, f"{estimate:.0%}", va="center", fontsize=8, color=INK)
     axes.set_yticks(range(len(rows)), [f"{row['category'].replace('_', ' ')} (n = {row['n']})" for row in rows])
     axes.set_xlim(0, 108)
     axes.set_xlabel("cases solved, % with 95 % interval", color=INK, fontsize=9)

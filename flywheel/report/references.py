@@ -17,8 +17,9 @@ REFERENCE_COLUMNS = (
     "reference", "case_id", "epoch", "case_cluster", "success", "calls", "schema_valid_calls", "expects_call", "failure_tags",
     "benchmark_version", "scorer_version",
 )  # fmt: skip
-# Arms of the week: a reference of such a name would stand in their place.
+# Arms of every week: a reference of such a name would stand in their place. The base model is one where it is neither of them.
 ARMS = ("candidate", "incumbent")
+_BASE = "base"
 _CASE = ("case_id", "case_cluster", "valid", "right", "both")
 
 
@@ -53,10 +54,11 @@ def compare_with_references(results: pl.DataFrame, references: pl.DataFrame) -> 
     if not candidate.height:
         return None
     version, scorer = candidate.select("benchmark_version", "scorer_version").row(0)
-    sides = {arm: by_case(results.filter(arm=arm)) for arm in ARMS}
+    arms = [*ARMS, *({_BASE} & set(results["arm"]))]
+    sides = {arm: by_case(results.filter(arm=arm)) for arm in arms}
     left_out = []
     for name in sorted(set(references["reference"])):
-        if name in ARMS:
+        if name in arms:
             left_out.append(f"{name}: named like an arm of the week; run or import it again under another name")
             continue
         own = references.filter(reference=name)
@@ -96,9 +98,10 @@ def comparison_lines(found: Comparison) -> list[str]:
 
 
 def references_section(tables: Mapping[str, pl.DataFrame]) -> str:
-    """The section of the weekly page; empty without a candidate, and without any reference."""
+    """The section of the weekly page; empty without a candidate, and without the base model's arm and any reference."""
     references = tables["reference_results"]
-    found = compare_with_references(tables["eval_results"], references) if references.height else None
+    beside = references.height or tables["eval_results"].filter(arm=_BASE).height
+    found = compare_with_references(tables["eval_results"], references) if beside else None
     if found is None:
         return ""
     lead = (

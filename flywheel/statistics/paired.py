@@ -211,7 +211,12 @@ def sign_test(more: np.ndarray, fewer: np.ndarray) -> np.ndarray:
     return scipy.stats.binom.sf(more - 1, more + fewer, 0.5)
 
 
-def minimum_detectable_effect(n: int, discordance: float, *, level: float = LEVEL) -> float:
+def effective_cases(cluster_sizes: Sequence[int]) -> float:
+    """How many independent cases clusters are worth whose cases all come out together: n² over the sum of squared sizes (Kish, 1965)."""
+    return sum(cluster_sizes) ** 2 / sum(size**2 for size in cluster_sizes)
+
+
+def minimum_detectable_effect(n: float, discordance: float, *, level: float = LEVEL) -> float:
     """Smallest true difference (0 to 1) that n cases resolve at power 0.8, one-sided at `level`, given the discordant share.
 
     From n = discordance x ((z_level + z_power) / effect)^2; a discordance of 0 is read as one discordant case.

@@ -1,5 +1,6 @@
 """The lint finds what is planted, each by its rule, and leaves the shipped benchmark without an error."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -172,8 +173,6 @@ def test_worlds_tell_episodes_apart_and_what_nobody_can_know_is_said(pack: Pack)
 
 
 def test_a_world_that_is_never_the_same_or_never_changes(pack: Pack, tmp_path: Path):
-    import dataclasses
-
     source = "import random\nclass W:\n  def call(self, name, arguments):\n    {}\n  def state(self):\n    return {}\ndef make_environment(seed, overrides=None):\n  return W()\n"
     mine = dataclasses.replace(pack, folder=tmp_path)
     act = episode([("cancel_order", {"order_id": "R1", "reason": "other"})])
@@ -189,6 +188,14 @@ def test_the_shipped_benchmark_has_no_error_and_its_power_is_told(pack: Pack, la
     assert [finding for finding in findings if finding.level == "error"] == []
     table = {row.category: row for row in power_table(cases, discordance(lake, "support_desk").share)}
     assert table["all"].cases == len(cases) and 0.05 < table["all"].detectable < 0.08 < table["recovery"].detectable
+    assert (
+        all(row.detectable <= row.at_worst for row in table.values())
+        and table["all"].detectable < table["all"].at_worst
+    )
+    alone = power_table([one.model_copy(update={"cluster": one.id}) for one in cases], 0.15)[-1]
+    assert alone.clusters == len(cases) and alone.at_worst == pytest.approx(alone.detectable)
+    pairs = [one.model_copy(update={"cluster": str(number // 2)}) for number, one in enumerate(cases[:200])]
+    assert power_table(pairs, 0.15)[-1].at_worst == pytest.approx(power_table(pairs, 0.15)[-1].detectable * 2**0.5)
 
 
 def test_discordance_is_taken_from_the_newest_week_that_was_evaluated(lake: Lake):

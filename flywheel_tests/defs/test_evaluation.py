@@ -178,11 +178,11 @@ def test_after_a_change_of_base_model_each_side_answers_from_its_own_server(
     facts = week.materialize()
     assert week.servers == 2 and asked == [("old", "other-111111111111")]
     assert facts["servers"].value == (
-        "a server for each base model: incumbent, incumbent_again on other (chatml_hermes); candidate on tiny-random (chatml_hermes)"
+        "a server for each base model: incumbent, incumbent_again on other (chatml_hermes); candidate, base on tiny-random (chatml_hermes)"
     )
     results = week.table("eval_results")
     bases = {(arm, base) for arm, base in results.select("arm", "base_model_sha256").iter_rows()}
-    assert bases == {("incumbent", "o"), ("incumbent_again", "o"), ("candidate", "b")}
+    assert bases == {("incumbent", "o"), ("incumbent_again", "o"), ("candidate", "b"), ("base", "b")}
     none = week.lake.empty
     judged = judge(results, week.cases, none("corrected_traces"), none("checkpoint"), week.pack, incumbent="old")
     assert judged.decision.verdict != "INVALID", judged.decision.reasons

@@ -77,6 +77,17 @@ def test_a_reference_named_like_an_arm_takes_nobodys_place(name: str):
     assert f"left out: {name}: named like" in page
 
 
+def test_the_base_model_is_shown_without_any_reference_and_before_one_of_its_name():
+    base = week().filter(arm="incumbent").with_columns(arm=pl.lit("base"), success=pl.lit(False))
+    results, references = pl.concat([week(), base]), ran([True] * 20, reference="base")
+    found = compare_with_references(results, references)
+    assert found and [one.name for one in found.models] == ["candidate", "incumbent", "base"]
+    assert found.models[-1].success.estimate == 0.0 and found.left_out[0].startswith("base: named like an arm")
+    tables = {"eval_results": results, "reference_results": references.clear()}
+    assert "Beside other models" in references_section(tables)
+    assert references_section({**tables, "eval_results": week()}) == ""
+
+
 def test_what_could_not_be_read_as_a_call_is_not_valid():
     told = ran([False] * 4, failure_tags='["schema_violation"]', arm="candidate")
     found = compare_with_references(told, EMPTY)

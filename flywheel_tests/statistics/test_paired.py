@@ -12,6 +12,7 @@ from flywheel.statistics.paired import (
     clustered_bounds,
     clustered_rate,
     clustered_standard_error,
+    effective_cases,
     holm,
     mcnemar_better,
     mcnemar_worse,
@@ -44,6 +45,14 @@ def test_clusters_of_one_give_the_usual_standard_error_and_whole_clusters_a_larg
     assert clustered_standard_error(np.repeat(values, 3), [c for c in "abcdefgh" for _ in range(3)]) == pytest.approx(
         usual
     )
+
+
+def test_cases_that_come_out_together_are_worth_fewer():
+    assert effective_cases([1] * 40) == 40 and effective_cases([4] * 10) == 10 and effective_cases([40]) == 1
+    # Two values a cluster that are always equal: the clustered standard error is that of so many independent cases.
+    values = np.array([0.0, 1.0] * 30)
+    together = clustered_standard_error(np.repeat(values, 2), [n for n in range(60) for _ in range(2)])
+    assert together == pytest.approx(values.std(ddof=1) / math.sqrt(effective_cases([2] * 60)), rel=0.02)
 
 
 def test_the_minimum_detectable_effect_is_that_of_the_notes():

@@ -1,6 +1,7 @@
 """The benchmark as a whole: what it covers, and the smallest difference between two models that it can show."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,12 +27,16 @@ class Discordance(NamedTuple):
 
 
 class Power(NamedTuple):
-    """A category, its cases and clusters, and the smallest true difference (0 to 1) it resolves; NaN without a case."""
+    """A category, its cases and clusters, and the smallest true difference (0 to 1) it resolves; NaN without a case.
+
+    `detectable` is that of independent cases, `at_worst` where the cases of a cluster all come out together; the truth lies between.
+    """
 
     category: str
     cases: int
     clusters: int
     detectable: float
+    at_worst: float
 
 
 def balance_findings(cases: Sequence[Case], workflow: str = "NAME") -> Findings:
@@ -70,13 +75,16 @@ def discordance(lake: Lake, workflow: str) -> Discordance:
 
 def power_table(cases: Sequence[Case], share: float) -> list[Power]:
     """One row a category, in alphabetical order, and the last for all; power 0.8 at the gate's level (`flywheel.statistics`)."""
-    from flywheel.statistics.paired import minimum_detectable_effect
+    from flywheel.statistics.paired import effective_cases, minimum_detectable_effect
 
-    named = [
-        (category, [case for case in cases if case.category == category])
-        for category in sorted({c.category for c in cases})
-    ]
-    return [
-        Power(category, len(own), len({case.cluster for case in own}), minimum_detectable_effect(len(own), share) if own else math.nan)
-        for category, own in (*named, ("all", list(cases)))
-    ]  # fmt: skip
+    rows = []
+    for category in (*sorted({case.category for case in cases}), "all"):
+        own = [case for case in cases if category in (case.category, "all")]
+        sizes = Counter(case.cluster for case in own)
+        resolved = (
+            [minimum_detectable_effect(n, share) for n in (len(own), effective_cases([*sizes.values()]))]
+            if own
+            else [math.nan] * 2
+        )
+        rows.append(Power(category, len(own), len(sizes), *resolved))
+    return rows
