@@ -37,10 +37,17 @@ class Traffic(NamedTuple):
 
 
 def lay_out_pack(source: Path, target: Path) -> bool:
-    """Copy a pack to where the installation keeps its packs; False when one is there already."""
-    if (target / "workflow.yaml").is_file():
+    """Copy a pack to where the installation keeps its packs; False when one is there already.
+
+    `workflow.yaml` is what makes a folder a pack and comes last: a copy that broke off is gone on with, never taken for one.
+    """
+    last = "workflow.yaml"
+    if (target / last).is_file():
         return False
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", last), dirs_exist_ok=True)
+    partial = target / f"{last}.partial"
+    shutil.copyfile(source / last, partial)
+    partial.replace(target / last)
     return True
 
 
