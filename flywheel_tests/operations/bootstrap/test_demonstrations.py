@@ -17,7 +17,7 @@ from flywheel.operations.erase import erase
 from flywheel.privacy.vault import Vault
 from flywheel.settings import Settings
 from flywheel_tests.datasets.samples import called, said
-from flywheel_tests.datasets.test_teacher import Teacher
+from flywheel_tests.datasets.teacher_server import Teacher
 from flywheel_tests.datasets.week_zero.shown import collected, old_run, refusals
 from flywheel_tests.operations.bootstrap.house import accepted, pack_of, typed
 
