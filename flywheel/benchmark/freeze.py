@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from flywheel.benchmark.cases import Case, case_content
+from flywheel.benchmark.cases import Case, benchmark_version, case_content
 from flywheel.benchmark.fingerprints import FINGERPRINT_VERSION, fingerprints
 from flywheel.errors import FlywheelError
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
@@ -64,10 +64,24 @@ def _marked_anew(frozen: pl.DataFrame, vocabulary: frozenset[str]) -> pl.DataFra
 
 def active(frozen: pl.DataFrame) -> list[Case]:
     """The cases that evaluate today: all of the `benchmark` table that are not retired, by id."""
-    rows = frozen.filter(~pl.col("retired")).sort("case_id").select("case", "tags")
-    return [
-        Case.model_validate({**json.loads(case), "tags": json.loads(tags or "[]")}) for case, tags in rows.iter_rows()
-    ]
+    return _cases(frozen.filter(~pl.col("retired")))
+
+
+def evaluated(frozen: pl.DataFrame, results: pl.DataFrame, contract_sha256: str) -> list[Case]:
+    """The cases that a week's EVAL_RESULTS rows were run on, whatever was added or retired since; by id.
+
+    Today's cases where the rows are none, or are not those of any frozen cases under these tools (`Pack.contract_sha256`).
+    """
+    today = active(frozen)
+    if not results.height or benchmark_version(today, contract_sha256) == results["benchmark_version"][0]:
+        return today
+    then = _cases(frozen.filter(pl.col("case_id").is_in(results["case_id"].unique().to_list())))
+    return then if benchmark_version(then, contract_sha256) == results["benchmark_version"][0] else today
+
+
+def _cases(rows: pl.DataFrame) -> list[Case]:
+    told = rows.sort("case_id").select("case", "tags").iter_rows()
+    return [Case.model_validate({**json.loads(case), "tags": json.loads(tags or "[]")}) for case, tags in told]
 
 
 def refuse_changed_cases(frozen: pl.DataFrame, rows: Iterable[dict[str, Any]]) -> None:

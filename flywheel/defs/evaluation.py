@@ -14,7 +14,7 @@ from flywheel.defs.resources import House
 from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
 from flywheel.defs.stopped import stopped_at, waits_for_server
-from flywheel.evaluation.base_arm import BASE_ARM, base_arm, carried
+from flywheel.evaluation.base_arm import BASE_ARM, asked, base_arm, carried
 from flywheel.evaluation.decides import Decides, what_decides
 from flywheel.evaluation.metrics import metric_rows
 from flywheel.evaluation.runner import Benchmark, not_run
@@ -112,7 +112,11 @@ def eval_results(context: dg.AssetExecutionContext, house: House) -> dg.Material
     sessions = evaluate_all(settings, servers, arms, benchmark, log=log, elsewhere=told_there, shared=shared_server())
     missing = [not_run(arm, benchmark._replace(cases=cases_of(benchmark, [arm])[arm.name]), servers.gone[arm.adapter_id])
                for arm in arms if arm.adapter_id in servers.gone]  # fmt: skip
-    made = [session.rows for _, session in sessions] + missing + ([before.rows] if before else [])
+    made = (
+        [asked(session.rows, decides.generation) for _, session in sessions]
+        + missing
+        + ([before.rows] if before else [])
+    )
     facts = _facts(servers, sessions) | (
         {"base_model_answered_in": before.week if before else stage.weekly} if alone else {}
     )

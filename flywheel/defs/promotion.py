@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from flywheel.benchmark.cases import Case, benchmark_version
-from flywheel.benchmark.freeze import active
+from flywheel.benchmark.freeze import evaluated
 from flywheel.datasets.remedies import remedies_of
 from flywheel.defs.announced import announced
 from flywheel.defs.metadata import asset_options, group_of, markdown_table
@@ -93,7 +93,7 @@ def promotion(context: dg.AssetExecutionContext, house: House) -> dg.Materialize
     corrections = accepted_since(stage.lake, stage.workflow, stage.weekly)
     checkpoint = stage.read("checkpoint")
     frozen = stage.read("benchmark", by_workflow=True)
-    cases = active(frozen)
+    cases = evaluated(frozen, results, pack.contract_sha256)
     log = stage.lake.read_weeks("promotion_log", workflow=stage.workflow)
     first = pack.first_incumbent
     incumbent = serving(log, before_week=stage.weekly, first=first)

@@ -73,9 +73,9 @@ def _line(line: str, known: dict[str, Case], where: str) -> tuple[Case, int, lis
     try:
         value = json.loads(line)
         case_id, messages, epoch = value["case_id"], value["messages"], value.get("epoch", 0)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FlywheelError(f"not an answer: {error}", where=where, remedy=remedy) from None
-    if case_id not in known:
+    if not isinstance(case_id, str) or case_id not in known:
         raise FlywheelError(f"there is no case {str(case_id)!r} in the frozen benchmark", where=where, remedy="export the cases anew: flywheel reference export")  # fmt: skip
     if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 <= epoch < 32 or not isinstance(messages, list):
         raise FlywheelError("epoch is no number from 0 to 31, or messages no list", where=where, remedy=remedy)

@@ -38,11 +38,9 @@ def destination(url: str, allowed: Sequence[Egress], purpose: str, *, where: str
     Args:
         where: what named the URL, for the error.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not host:
+    scheme, host, said = _parts(url)
+    if said:
         # The rest of it may be a token: errors are logged, mailed and kept.
-        said = f"scheme {parts.scheme!r}, host {host!r}" if "://" in url else "it has no ://"
         raise FlywheelError(
             f"that is no address of a server ({said})", where=where, remedy="write http://127.0.0.1:8000/v1"
         )
@@ -54,9 +52,23 @@ def destination(url: str, allowed: Sequence[Egress], purpose: str, *, where: str
             f"{host} is not on this machine, and the pack does not list it: the runs would leave the building", where=where,
             remedy=f"serve the model here, or add to workflow.yaml, egress: - {{host: {host}, purpose: {purpose}}}",
         )  # fmt: skip
-    if parts.scheme != "https":
+    if scheme != "https":
         raise FlywheelError(f"{host} would be asked without encryption", where=where, remedy="write https://")
     return Destination(host, True, entry.redact)
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    """Scheme and host of a URL, and what is wrong with it; empty where nothing is, so that no client stumbles over it later."""
+    if "://" not in url:
+        return "", "", "it has no ://"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # asked for: that is when it is read
+    except ValueError:
+        return "", "", "its host or port cannot be read"
+    if parts.scheme not in ("http", "https") or not host or any(letter.isspace() for letter in host):
+        return "", "", f"scheme {parts.scheme!r}, host {host!r}"
+    return parts.scheme, host, ""
 
 
 class _HostsOnly(logging.Filter):

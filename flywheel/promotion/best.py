@@ -13,6 +13,7 @@ from flywheel.benchmark.cases import CORE
 from flywheel.benchmark.row_digest import tampered
 from flywheel.promotion.evidence import case_means, compared, in_words
 from flywheel.promotion.margin import MARGIN_LEVEL
+from flywheel.promotion.validity import MAXIMUM_INFRA_SHARE
 from flywheel.statistics.paired import PairedDifference, points
 
 BASE = "base"
@@ -58,18 +59,15 @@ def against_best(
         results_of: week and arm to the EVAL_RESULTS rows stored there.
         margin: how much worse the candidate may be, 0 to 1.
     """
+    passed: dict[str, str] = {}
     for run in runs:
         if run.adapter_id == incumbent:
-            return Best(
-                "of all promoted adapters with results on this benchmark core, the incumbent did best", run.adapter_id
-            )
+            sentence = "of all promoted adapters with comparable results on this benchmark core, the incumbent did best"
+            return Best(sentence + _told(passed), run.adapter_id)
         rows = results_of(run.week, run.arm)
-        judged_alike = set(rows["scorer_version"]) == {scorer_version} and set(rows["decoding"]) == {decoding}
-        if not rows.height or not judged_alike or tampered(rows):
-            continue
-        rows = rows.filter(pl.col("slice").fill_null(CORE) == CORE)
-        both = core.drop("incumbent").join(case_means(rows, "incumbent"), on="case_id").sort("case_id")
-        if both.height < core.height:
+        both = _pairs(core, rows)
+        if why := _incomparable(core, rows, both, scorer_version, decoding):
+            passed.setdefault(run.adapter_id, f"{run.adapter_id} of week {run.week}, {why}")
             continue
         found = compared(both, level=MARGIN_LEVEL)
         below = found.lower <= -margin
@@ -78,5 +76,34 @@ def against_best(
         sentence = (
             f"against the best adapter ever promoted, {name}: {outcome} {points(margin)}: {in_words(compared(both))}"
         )
-        return Best(sentence, run.adapter_id, compared(both), below)
-    return Best("no other promoted adapter has results on this benchmark core and scorer: compared with the incumbent alone")  # fmt: skip
+        passed.pop(run.adapter_id, None)
+        return Best(sentence + _told(passed), run.adapter_id, compared(both), below)
+    nobody = (
+        "no other promoted adapter has comparable results on this benchmark core: compared with the incumbent alone"
+    )
+    return Best(nobody + _told(passed))
+
+
+def _pairs(core: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The candidate's core cases beside the stored run's; cases that one of them lost to an error are left out, as in the gate."""
+    own = rows.filter(pl.col("slice").fill_null(CORE) == CORE)
+    return core.drop("incumbent").join(case_means(own, "incumbent"), on="case_id").sort("case_id")
+
+
+def _incomparable(
+    core: pl.DataFrame, rows: pl.DataFrame, both: pl.DataFrame, scorer_version: str, decoding: str
+) -> str:
+    """Why a stored run is not to be compared; empty where it is."""
+    if not rows.height:
+        return "whose results are gone"
+    if set(rows["scorer_version"]) != {scorer_version} or set(rows["decoding"]) != {decoding}:
+        return "scored or decoded otherwise"
+    if tampered(rows):
+        return "whose results are not what evaluation wrote"
+    if both.height < (1 - MAXIMUM_INFRA_SHARE) * core.height:
+        return f"with a score of {both.height} of {core.height} cases"
+    return ""
+
+
+def _told(passed: dict[str, str]) -> str:
+    return f"; not compared: {'; '.join(passed.values())}" if passed else ""

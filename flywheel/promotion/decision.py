@@ -55,7 +55,7 @@ def judge(
 ) -> Judgement:  # fmt: skip
     """Recompute the decision from the tables; a week that trained nothing is inconclusive by definition.
 
-    `before` is what earlier weeks left; without it the margin is not fixed yet and there is no best adapter to hold against.
+    `cases` are those that were evaluated (`freeze.evaluated`). `before` is what earlier weeks left; without it the margin is not fixed yet and there is no best adapter to hold against.
     """
     week = before.week if before else ""
     if not results.height:
@@ -111,7 +111,7 @@ def rules_of(pack: Pack) -> Rules:
 
 
 def core_version(cases: list[Case], pack: Pack, evaluated: str) -> str:
-    """Hash of the core's cases and their tools; the benchmark version itself where other cases are active by now."""
+    """Hash of the core's cases and their tools; the benchmark version itself where the cases are not those evaluated."""
     if benchmark_version(cases, pack.contract_sha256) != evaluated:
         return evaluated
     return benchmark_version(core_of(cases), pack.contract_sha256)

@@ -4,6 +4,7 @@ All of it is read from PROMOTION rows of earlier weeks that judged the same benc
 INVALID one, says nothing here. Comparisons of configurations on the same benchmark are looks as well.
 """
 
+import json
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from flywheel.promotion.best import Best
+from flywheel.promotion.margin import Fixed
 from flywheel.promotion.noise import VALID_WEEKS, Noise
 from flywheel.workflows.serving_settings import is_endpoint
 
@@ -20,13 +22,13 @@ class Past(NamedTuple):
 
     Attributes:
         looks: how many there were.
-        margin: the margin of the first; None before it.
+        margin: that of the first; None before it.
         noise: the last usable A/A run; None where there is none.
         against_best: compares the core's pairs, at a margin, with the best adapter ever promoted; None where that is not asked.
     """
 
     looks: int
-    margin: float | None
+    margin: Fixed | None
     noise: Noise | None
     against_best: Callable[[pl.DataFrame, float], Best] | None
 
@@ -42,10 +44,12 @@ def compared_versions(verdicts: pl.DataFrame) -> list[str]:
     return sorted(verdicts.filter(pl.col("verdict") != "INVALID")["benchmark_version"].drop_nulls())
 
 
-def fixed_margin(judged: pl.DataFrame) -> float | None:
+def fixed_margin(judged: pl.DataFrame) -> Fixed | None:
     """The margin of the first verdict on this core; None before it."""
-    margins = judged["margin"].drop_nulls()
-    return float(margins[0]) if margins.len() else None
+    first = judged.filter(pl.col("margin").is_not_null()).head(1).to_dicts()
+    if not first:
+        return None
+    return Fixed(first[0]["margin"], json.loads(first[0]["evidence"] or "{}").get("smallest_margin"))
 
 
 def last_noise(judged: pl.DataFrame, *, week: str, incumbent: str, scorer_version: str, decoding: str) -> Noise | None:

@@ -15,17 +15,33 @@ MARGIN_LEVEL = 0.05
 MAXIMUM_DEFAULT = 0.08
 
 
+class Fixed(NamedTuple):
+    """The margin under which a benchmark core was first judged, and the smallest that its cases resolved then; None where not recorded."""
+
+    value: float
+    smallest: float | None = None
+
+    @property
+    def was_resolved(self) -> bool:
+        """Whether the cases could show a loss of this size to be absent when it was fixed."""
+        return self.smallest is None or self.smallest <= self.value + 1e-9
+
+
 class Margin(NamedTuple):
-    """A margin and the smallest one that the cases resolve, both 0 to 1, and where the margin comes from."""
+    """A margin and the smallest one that the cases resolve, both 0 to 1, where the margin comes from, and when it decides.
+
+    `bears` is how large `smallest` may be for the margin to decide anything.
+    """
 
     value: float
     smallest: float
     source: str
+    bears: float
 
     @property
     def resolved(self) -> bool:
         """Whether the cases can show a loss of this size to be absent."""
-        return self.smallest <= self.value + 1e-9
+        return self.smallest <= self.bears + 1e-9
 
     def sentence(self) -> str:
         """The margin in words."""
@@ -33,8 +49,11 @@ class Margin(NamedTuple):
         return f"margin {points(self.value)} ({self.source}){ending}"
 
 
-def margin_for(cases: int, discordance: float, *, chosen: float | None, fixed: float | None) -> Margin:
+def margin_for(cases: int, discordance: float, *, chosen: float | None, fixed: Fixed | None) -> Margin:
     """The margin in force for `cases` cases at a share `discordance` of differing ones.
+
+    A fixed one that was resolved at first goes on deciding where a case was lost or the server is noisier than it was then, as long as
+    a default of today would decide: it is the stricter of the two, and what the cases do not show, the interval says.
 
     Args:
         chosen: the pack's own margin, or None for the default.
@@ -43,15 +62,11 @@ def margin_for(cases: int, discordance: float, *, chosen: float | None, fixed: f
     smallest = minimum_detectable_effect(cases, discordance, level=MARGIN_LEVEL)
     if fixed is not None:
         source = "fixed at this benchmark's first verdict"
-        return Margin(
-            fixed,
-            smallest,
-            f"{source}; the pack now says {points(chosen)}"
-            if chosen is not None and abs(chosen - fixed) > 1e-9
-            else source,
-        )
+        if chosen is not None and abs(chosen - fixed.value) > 1e-9:
+            source = f"{source}; the pack now says {points(chosen)}"
+        bears = max(fixed.value, MAXIMUM_DEFAULT) if fixed.was_resolved else fixed.value
+        return Margin(fixed.value, smallest, source, bears)
     if chosen is not None:
-        return Margin(chosen, smallest, "set by the pack")
-    return Margin(
-        min(smallest, MAXIMUM_DEFAULT), smallest, f"what {cases} cases resolve at {discordance:.0%} differing ones"
-    )
+        return Margin(chosen, smallest, "set by the pack", chosen)
+    value = min(smallest, MAXIMUM_DEFAULT)
+    return Margin(value, smallest, f"what {cases} cases resolve at {discordance:.0%} differing ones", value)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flywheel.promotion.buckets import BUCKET_MINIMUM, TOOL_MINIMUM, got_worse
-from flywheel.promotion.margin import margin_for
+from flywheel.promotion.margin import Fixed, margin_for
 from flywheel.promotion.noise import A_A_LEVEL
 from flywheel.promotion.targeted import ALONE_LEVEL
 from flywheel.promotion.verdict import Numbers, Verdict, verdict_of
@@ -42,6 +42,7 @@ class World(NamedTuple):
         excused: no targeted gain is asked for (too few targeted cases, or a ceiling).
         paired: cases come in clusters of two that mostly move together.
         quiet: the server repeats itself to the letter (greedy, on one CPU), so the A/A run flips nothing although the models differ.
+        later: not the first verdict on the core: the margin was fixed before, in a quiet week, which makes it the strictest.
     """
 
     cases: int
@@ -51,6 +52,7 @@ class World(NamedTuple):
     excused: bool = False
     paired: bool = False
     quiet: bool = False
+    later: bool = False
 
 
 class Layout(NamedTuple):
@@ -116,7 +118,7 @@ def verdicts(world: World, moves: np.ndarray, again: np.ndarray) -> list[Verdict
     for one in range(len(moves)):
         state = "excused" if world.excused else "gained" if gained[one] else "no gain"
         numbers = Numbers(
-            overall.lower[one], overall.upper[one], alone[one], _margin(world.cases, flipped[one]), state,
+            overall.lower[one], overall.upper[one], alone[one], _margin(world.cases, flipped[one], world.later), state,
             bucket_worse=worse[one],
         )  # fmt: skip
         found.append("INVALID" if unlike[one] else verdict_of(numbers)[0])
@@ -141,10 +143,11 @@ def parts_worse(moves: np.ndarray, shape: Layout) -> np.ndarray:
 
 
 @cache
-def _margin(cases: int, flipped: int) -> float | None:
+def _margin(cases: int, flipped: int, later: bool) -> float | None:
     """The default margin where `flipped` of the repeated cases flipped; None where it is not resolved."""
     share = max(flipped / REPEATED, ASSUMED_DISCORDANCE)
-    margin = margin_for(cases, share, chosen=None, fixed=None)
+    first = margin_for(cases, ASSUMED_DISCORDANCE, chosen=None, fixed=None)
+    margin = margin_for(cases, share, chosen=None, fixed=Fixed(first.value, first.smallest) if later else None)
     return margin.value if margin.resolved else None
 
 
@@ -156,7 +159,7 @@ def shares(world: World, trials: int, seed: int = 0) -> dict[Verdict, float]:
 
 def tables(trials: int) -> str:
     """The Markdown tables of docs/gate.md."""
-    return "\n".join([*_equal(trials), "", *_loss(trials), "", *_gain(trials)])
+    return "\n".join([*_equal(trials), "", *_loss(trials), "", *_gain(trials), "", *_later(trials)])
 
 
 def _equal(trials: int) -> Iterator[str]:
@@ -198,6 +201,22 @@ def _gain(trials: int) -> Iterator[str]:
                 found = [shares(World(cases, flips, effect, focused), trials) for cases in (240, 500)]
                 cells = [f"{f['PROMOTE']:.1%} / {f['INCONCLUSIVE']:.1%} / {f['REJECT']:.1%}" for f in found]
                 yield _row(f"+{effect:.0%}", where, f"{flips:.0%}", *cells)
+
+
+def _later(trials: int) -> Iterator[str]:
+    yield "### Promoted in a core's first week, and in later ones"
+    yield "\n| cases | what is true | cases that differ | first week | later |"
+    yield _rule(5)
+    truths = {
+        "equal": World(0, 0), "equal, excused": World(0, 0, excused=True), "-10, excused": World(0, 0, -0.10, excused=True),
+        "+5 in the targeted quarter": World(0, 0, 0.05, True),
+    }  # fmt: skip
+    for cases in (240, 500):
+        for name, world in truths.items():
+            for flips in (0.10, 0.15, 0.20):
+                first = world._replace(cases=cases, flips=flips)
+                found = [shares(one, trials)["PROMOTE"] for one in (first, first._replace(later=True))]
+                yield _row(cases, name, f"{flips:.0%}", *found)
 
 
 def _rule(columns: int) -> str:

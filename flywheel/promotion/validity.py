@@ -26,6 +26,8 @@ def invalidity(evidence: Evidence) -> list[str]:
     reasons += [reason for name, rows in arms.items() for reason in unscored(name, rows)]
     every = {**arms, "A/A run": evidence.again}
     reasons += _attached_server_changed(every) + _shared_server_changed(every)
+    # Candidate and incumbent may rightly be two endpoints, each of them only one.
+    reasons += _endpoint_changed({"candidate": evidence.candidate})
     reasons += _endpoint_changed({"incumbent": evidence.incumbent, "A/A run": evidence.again})
     reasons += _runs_missing(arms, evidence.due)
     for column in ("benchmark_version", "scorer_version", "decoding"):
@@ -121,17 +123,16 @@ def broken(results: pl.DataFrame, gone: Collection[str]) -> list[str]:
     """Why stored results are to be generated anew though nothing that decides them changed: the server failed or changed meanwhile.
 
     Args:
-        results: arm, adapter_id, infra_error and server of all arms.
+        results: arm, adapter_id, infra_error and server of all arms; those of the base model's are not looked at.
         gone: adapters that cannot be served: their errors would only come again.
     """
-    able = results.filter(~pl.col("adapter_id").is_in(list(gone)))
+    # Nothing is decided on the base model's own arm, and its answers may be carried from another week's server.
+    able = results.filter(~pl.col("adapter_id").is_in(list(gone)), pl.col("arm") != BASE)
     arms = {str(name): rows for (name,), rows in sorted(able.group_by("arm"), key=lambda arm: str(arm[0]))}
-    # The base model's answers may be carried from a session of an earlier week.
-    judged = {name: rows for name, rows in arms.items() if name != BASE}
     return [
         *(reason for name, rows in arms.items() for reason in _lost(name, rows)),
-        *_attached_server_changed(judged),
-        *_shared_server_changed(judged),
+        *_attached_server_changed(arms),
+        *_shared_server_changed(arms),
     ]
 
 

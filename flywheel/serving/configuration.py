@@ -200,7 +200,7 @@ def configuration_of(file: Path | str, pack: Pack, models: Path, *, serving: str
     }  # fmt: skip
     own = replace(pack, settings=pack.settings.model_copy(update=changes))
     if written.system is not None:
-        own = replace(own, system=_there(file, written.system).read_text(encoding="utf-8"))
+        own = replace(own, system=_text(_there(file, written.system)))
     if written.tools is not None:
         tools = load_tools(_there(file, written.tools))
         own = replace(own, tools=tools, tools_sha256=sha256_of([tool["function"] for tool in tools]))
@@ -235,10 +235,17 @@ def _read(file: Path) -> ConfigurationFile:
 _OF_A_SERVER = ("base_model", "model_family", "adapter", "quantization", "template", "vllm_python", "constrained")
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FlywheelError(f"the file cannot be read: {error}", where=str(file), remedy="save it as UTF-8") from None
+
+
 def _examples(file: Path) -> tuple[Message, ...]:
     """The conversations of a file as one history, system prompts left out; a call left unanswered at an end is answered by `done`."""
     shown: list[Message] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(_text(file).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -246,7 +253,7 @@ def _examples(file: Path) -> tuple[Message, ...]:
             if not messages or messages[0]["role"] != "user" or messages[-1]["role"] != "assistant":
                 raise TypeError("an example begins with the user and ends with the assistant")
             shown += _numbered(messages, number)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise FlywheelError(f"not an example: {error}", where=f"{file}:{number}", remedy='write {"messages": [OpenAI messages]}') from None  # fmt: skip
     return tuple(shown)
 

@@ -8,9 +8,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from flywheel.benchmark.row_digest import DIGEST, row_sha256
 from flywheel.chat import Renderer
 from flywheel.defs.evaluation import eval_results
 from flywheel.defs.resources import House
+from flywheel.evaluation.servers import Servers
 from flywheel.lake.judge_tables import ASKED_HERE
 from flywheel.operations.budget import estimate
 from flywheel.partitions import partition_key
@@ -106,15 +108,20 @@ def test_answers_that_were_carried_cost_the_week_nothing(weeks: Weeks):
     assert f"for {own.height:,}" in because
 
 
-@pytest.mark.parametrize("how", ["lost", "edited", "fewer"])
+@pytest.mark.parametrize("how", ["lost", "edited", "fewer", "changed"])
 def test_stored_answers_that_are_not_whole_are_asked_anew(weeks: Weeks, how: str):
     stored = weeks.lake.read_partition("eval_results", workflow=WORKFLOW, week=WEEK).drop("week", "workflow")
     one = (pl.col("arm") == "incumbent") & (pl.col("case_id") == weeks.cases[0].id)
     if how == "fewer":
         stored = stored.filter(~one)
     else:
-        column, value = ("infra_error", "ReadTimeout") if how == "lost" else ("stop_reason", "max_steps")
+        column, value = {"lost": ("infra_error", "ReadTimeout"), "edited": ("stop_reason", "max_steps"),
+                         "changed": ("server", '{"changed":"another vLLM"}')}[how]  # fmt: skip
         stored = stored.with_columns(pl.when(one).then(pl.lit(value)).otherwise(pl.col(column)).alias(column))
+    if how == "changed":  # as evaluation wrote it
+        stored = pl.DataFrame(
+            [{**row, DIGEST: row_sha256(row)} for row in stored.iter_rows(named=True)], schema=stored.schema
+        )
     weeks.lake.replace_partition("eval_results", stored, workflow=WORKFLOW, week=WEEK)
     assert weeks.turn(NEXT)["base_model_answered_in"].value == NEXT
     assert weeks.asked[-1] == [*ALL, "base"] and weeks.rows(NEXT, "base").height == len(weeks.cases)
@@ -127,6 +134,28 @@ def test_another_benchmark_or_prompt_asks_the_base_model_anew(weeks: Weeks):
     (weeks.home / "workflows" / WORKFLOW / "system.md").write_text("You move doors.")
     assert weeks.turn(AFTER)["base_model_answered_in"].value == AFTER
     assert weeks.asked[1:] == [[*ALL, "base"]] * 2
+
+
+def test_who_else_was_asked_is_no_part_of_its_question(weeks: Weeks, monkeypatch: pytest.MonkeyPatch):
+    """After a change of base, or beside an endpoint, the other arms add to what decides a week; the week after has that no more."""
+    weeks.freeze(weeks.cases[1:])
+    real = Servers.decides
+    monkeypatch.setattr(Servers, "decides", lambda own, **arms: {**real(own, **arms), "others": {"old": ["o", "t"]}})
+    assert weeks.turn(NEXT)["base_model_answered_in"].value == NEXT
+    monkeypatch.setattr(Servers, "decides", real)
+    assert weeks.turn(AFTER)["base_model_answered_in"].value == NEXT
+    assert weeks.asked[1:] == [[*ALL, "base"], ALL]
+
+
+def test_errors_of_the_base_model_alone_generate_nothing_anew(weeks: Weeks):
+    weeks.turn(NEXT)
+    known = weeks.lake.lineage("eval_results", workflow=WORKFLOW, week=NEXT)
+    assert known
+    stored = weeks.lake.read_partition("eval_results", workflow=WORKFLOW, week=NEXT).drop("week", "workflow")
+    lost = stored.with_columns(infra_error=pl.when(arm="base").then(pl.lit("ReadTimeout")).otherwise("infra_error"))
+    weeks.lake.replace_partition("eval_results", lost, workflow=WORKFLOW, week=NEXT, fingerprint=known.fingerprint,
+                                 code_version=known.code_version)  # fmt: skip
+    assert weeks.turn(NEXT)["unchanged"].value is True
 
 
 def test_other_scorers_score_carried_answers_again_and_weeks_without_the_arm_too(

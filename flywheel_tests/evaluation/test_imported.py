@@ -89,14 +89,15 @@ def test_epochs_are_rows_of_their_own(benchmark: Benchmark, tmp_path: Path):
      ({"case_id": "STEP", "messages": []}, "is one step"), ({"case_id": "STEP", "messages": [{"role": "king"}]}, "none of OpenAI's"),
      ({"case_id": "STEP", "messages": [{"role": "assistant", "tool_calls": [{}]}]}, "none of OpenAI's"),
      ({"case_id": "TALK", "messages": [{"role": "user", "content": "hi"}]}, "the assistant says nothing"),
-     ({"case_id": "STEP", "messages": [{"role": "assistant", "content": "a"}], "epoch": -1}, "epoch is no number"), ("", "holds no answer")],
+     ({"case_id": "STEP", "messages": [{"role": "assistant", "content": "a"}], "epoch": -1}, "epoch is no number"), ("", "holds no answer"),
+     ({"case_id": ["x"], "messages": []}, "there is no case"), ("[" * 50_000, "not an answer")],
 )  # fmt: skip
 def test_a_wrong_line_is_told_with_its_place_and_nothing_is_taken(
     benchmark: Benchmark, tmp_path: Path, line: Any, said: str
 ):
     names = {"STEP": benchmark.cases[0].id, "TALK": benchmark.cases[1].id}
     if isinstance(line, dict):
-        line = {**line, "case_id": names.get(line["case_id"], line["case_id"])}
+        line = {**line, "case_id": names.get(str(line["case_id"]), line["case_id"])}
     file = answers(tmp_path, line)
     with pytest.raises(FlywheelError, match=said) as told:
         answered(file, ARM, benchmark)

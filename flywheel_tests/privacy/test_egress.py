@@ -33,3 +33,12 @@ def test_only_a_listed_host_is_asked_by_tls_and_never_with_personal_data(tmp_pat
     ):
         asked.step([{"role": "user", "content": "I am mia@acme.org"}], [])
     assert not (tmp_path / "log").exists(), "it was never sent"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:80o0/v1", "http://127.0.0.1:99999/v1", "http://[::1/v1", "http://local host/v1", "http:///v1", "here"]
+)  # fmt: skip
+def test_an_address_that_no_client_can_read_is_refused_here_and_not_repeated(url: str):
+    with pytest.raises(FlywheelError, match="that is no address of a server") as told:
+        destination(url + "/secret-token", [], "server", where="workflow.yaml: attach")
+    assert "secret-token" not in str(told.value)

@@ -11,6 +11,7 @@ from flywheel.promotion.best import against_best, stored_runs
 from flywheel.promotion.evidence import Evidence, Rules, pairs
 from flywheel.promotion.gate import decide
 from flywheel.promotion.history import Past, fixed_margin, last_noise, looks_sentence, same_core
+from flywheel.promotion.margin import Fixed, margin_for
 from flywheel_tests.promotion.test_gate import RULES, arm, rate
 
 
@@ -27,7 +28,9 @@ def test_the_margin_of_the_first_verdict_on_a_core_stays_and_other_cores_do_not_
         {"week": "2026-01-05", "margin": 0.03, "core_version": "other"}, {"week": "2026-01-06", "verdict": "INVALID", "margin": None},
     )  # fmt: skip
     judged = same_core(history, "core")
-    assert judged.height == 2 and fixed_margin(judged) == 0.072
+    assert judged.height == 2 and fixed_margin(judged) == Fixed(0.072)
+    told = verdicts({"week": "2026-01-12", "margin": 0.03, "evidence": '{"smallest_margin": 0.05}'})
+    assert fixed_margin(told) == Fixed(0.03, 0.05)
     assert fixed_margin(same_core(history, "new")) is None
     old = verdicts({"week": "2026-01-05", "core_version": None, "benchmark_version": "core"})
     assert same_core(old, "core").height == 1, "rows from before cores were told apart count by benchmark version"
@@ -35,7 +38,10 @@ def test_the_margin_of_the_first_verdict_on_a_core_stays_and_other_cores_do_not_
 
 def test_a_margin_that_the_pack_changed_afterwards_is_said_and_not_used():
     past = Past(
-        3, 0.08, None, lambda *_: against_best(pl.DataFrame(), iter(()), no_results, incumbent="a", margin=0.08, **READ)
+        3,
+        Fixed(0.08),
+        None,
+        lambda *_: against_best(pl.DataFrame(), iter(()), no_results, incumbent="a", margin=0.08, **READ),
     )
     same, old = rate(0.5), arm(rate(0.5), "incumbent")
     evidence = Evidence(arm(same), old, old.head(20), set(), past=past)
@@ -44,6 +50,24 @@ def test_a_margin_that_the_pack_changed_afterwards_is_said_and_not_used():
     assert any("the pack now says 30.0 points" in reason for reason in decision.reasons)
     assert any("verdict 4 on this benchmark core" in reason for reason in decision.reasons)
     assert any("no other promoted adapter" in reason for reason in decision.reasons)
+
+
+def test_a_fixed_margin_goes_on_deciding_where_a_case_was_lost_or_the_server_is_noisier():
+    first = margin_for(240, 0.2, chosen=None, fixed=None)
+    fixed = Fixed(first.value, first.smallest)
+    for cases, share in ((239, 0.2), (240, 13 / 60)):
+        later = margin_for(cases, share, chosen=None, fixed=fixed)
+        assert later.smallest > later.value == first.value and later.resolved
+    assert not margin_for(240, 0.3, chosen=None, fixed=fixed).resolved, "no default of today would decide either"
+    assert not margin_for(240, 0.2, chosen=0.03, fixed=Fixed(0.03, 0.072)).resolved, (
+        "what never was resolved does not become so"
+    )
+    old = arm(rate(0.5), "incumbent")
+    lost = pl.when(pl.col("success").is_null()).then(pl.lit("ReadTimeout"))
+    one_lost = arm([None, *rate(0.5)[1:]]).with_columns(infra_error=lost)
+    past = Past(1, fixed, None, None)
+    decision = decide(Evidence(one_lost, old, old.head(60), set(), past=past), Rules(None))
+    assert decision.verdict == "PROMOTE" and decision.details["path"] == "alone", decision.reasons
 
 
 def test_looks_are_counted_and_a_worn_core_is_named():
@@ -115,7 +139,7 @@ def test_better_than_the_incumbent_is_not_enough_where_a_better_one_was_promoted
     worse = against(rate(0.6), stored)
     assert worse.below and worse.adapter_id == "best" and "may be worse by more than 8.0 points" in worse.sentence
     assert not against([n > 3 for n in range(240)], stored).below
-    past = Past(3, 0.08, None, lambda core, margin: worse)
+    past = Past(3, Fixed(0.08), None, lambda core, margin: worse)
     old = arm(rate(0.05, seed=1), "incumbent")
     decision = decide(Evidence(arm(rate(0.6)), old, old.head(20), set(), past=past), RULES)
     assert decision.verdict == "INCONCLUSIVE" and decision.details["path"] == "below the best", decision.reasons
@@ -124,7 +148,7 @@ def test_better_than_the_incumbent_is_not_enough_where_a_better_one_was_promoted
 @pytest.mark.parametrize(
     "stored",
     [
-        arm([True] * 239).with_columns(slice=pl.lit("core")),
+        arm([True] * 235).with_columns(slice=pl.lit("core")),
         arm([True] * 240, scorer_version="2").with_columns(slice=pl.lit("core")),
         arm([True] * 240, decoding="sampled").with_columns(slice=pl.lit("core")),
         arm([True]).clear().with_columns(slice=pl.lit("core")),
@@ -133,6 +157,18 @@ def test_better_than_the_incumbent_is_not_enough_where_a_better_one_was_promoted
 def test_results_of_other_cases_or_another_scorer_are_not_comparable_and_it_says_so(stored: pl.DataFrame):
     found = against(rate(0.6), stored, incumbent="another")
     assert not found.below and found.adapter_id is None and "compared with the incumbent alone" in found.sentence
+
+
+def test_a_stored_run_that_lost_a_case_still_counts_and_what_does_not_is_named():
+    lost = arm([None, *[True] * 239]).with_columns(slice=pl.lit("core"))
+    found = against(rate(0.6), lost)
+    assert found.below and found.difference and found.difference.n == 239
+    other = against(
+        rate(0.6), arm([True] * 240, scorer_version="2").with_columns(slice=pl.lit("core")), incumbent="another"
+    )
+    assert other.sentence.endswith(
+        "; not compared: best of week 2026-01-19, scored or decoded otherwise; first of week 2026-01-12, scored or decoded otherwise"
+    )
 
 
 def test_the_incumbent_may_be_the_best_itself():

@@ -25,10 +25,12 @@ TRIALS = 2_000
 ALLOWED = 0.05 + 2 * (0.05 * 0.95 / TRIALS) ** 0.5
 
 
-def promises(cases: int, trials: int, *, paired: bool = False, quiet: bool = False, allowed: float = 0.05) -> None:
+def promises(
+    cases: int, trials: int, *, paired: bool = False, quiet: bool = False, later: bool = False, allowed: float = 0.05
+) -> None:
     """Equal models: at most 5 % refused and 5 % promoted, at every flip rate."""
     for flips in FLIPS:
-        found = shares(World(cases, flips, paired=paired, quiet=quiet), trials, seed=1)
+        found = shares(World(cases, flips, paired=paired, quiet=quiet, later=later), trials, seed=1)
         assert found["REJECT"] <= allowed and found["PROMOTE"] <= allowed, (cases, flips, found)
 
 
@@ -39,6 +41,15 @@ def test_equal_models_are_hardly_ever_refused_or_promoted(cases: int):
 
 def test_nor_where_cases_come_in_pairs_that_move_together():
     promises(240, TRIALS, paired=True, allowed=ALLOWED)
+
+
+def test_nor_in_later_weeks_when_the_margin_is_fixed_and_no_less_is_promoted_then():
+    promises(240, TRIALS, later=True, allowed=ALLOWED)
+    for world in (World(240, 0.2, 0.05, True), World(240, 0.15, excused=True), World(500, 0.15, excused=True)):
+        first, later = (shares(one, TRIALS, seed=1)["PROMOTE"] for one in (world, world._replace(later=True)))
+        assert first - 0.08 < later <= first + 0.02, (world, first, later)
+    loss = shares(World(240, 0.2, -0.10, excused=True, later=True), TRIALS, seed=1)
+    assert loss["PROMOTE"] <= 0.005
 
 
 def test_a_true_loss_of_ten_points_is_refused_and_not_promoted():

@@ -51,6 +51,20 @@ def test_what_the_server_broke_is_asked_again_and_what_cannot_be_served_is_not()
     assert "changed while the candidate ran" in broken(changed, ())[0]
 
 
+@pytest.mark.parametrize("which", ["candidate", "incumbent"])
+def test_an_endpoint_that_answered_as_two_models_decides_nothing_on_either_side(which: str):
+    two = '{"endpoint":"api.example.com","model":"large","answered_as":"a, b","changed":"it answered as a and as b"}'
+    arms = {name: rows.with_columns(server=pl.lit("{}")) for name, rows in (("candidate", GOOD), ("incumbent", OLD))}
+    arms[which] = arms[which].with_columns(server=pl.lit(two))
+    decision = decide(Evidence(arms["candidate"], arms["incumbent"], arms["incumbent"].tail(60), set()), RULES)
+    assert decision.verdict == "INVALID" and f"the endpoint changed while the {which} ran" in decision.reasons[0]
+    alone = two.replace("a, b", "a").replace(',"changed":"it answered as a and as b"', "")
+    other = alone.replace('answered_as":"a', 'answered_as":"c')
+    arms = {"candidate": GOOD.with_columns(server=pl.lit(alone)), "incumbent": OLD.with_columns(server=pl.lit(other))}
+    two_endpoints = decide(Evidence(arms["candidate"], arms["incumbent"], arms["incumbent"].tail(60), set()), RULES)
+    assert two_endpoints.verdict == "PROMOTE", "each is one model, and they may be two"
+
+
 def test_an_a_a_run_that_the_server_broke_is_none():
     """One case that came out the same says nothing of the other 59."""
     for again in (failing(OLD.head(60), 59, "HTTP 500"), failing(OLD.head(60), 1, None)):

@@ -173,3 +173,11 @@ def test_a_broken_example_is_told_with_its_line(read, tmp_path: Path, line: str)
     with pytest.raises(FlywheelError, match=r"not an example.*") as told:
         read({"examples": "shots.jsonl"})
     assert "shots.jsonl:1" in str(told.value)
+
+
+@pytest.mark.parametrize("part", ["examples", "system"])
+def test_a_file_that_is_no_text_is_told_by_its_name(read, tmp_path: Path, part: str):
+    (tmp_path / "latin").write_bytes("Z\u00fcrich".encode("latin-1"))
+    with pytest.raises(FlywheelError, match="cannot be read") as told:
+        read({part: "latin"})
+    assert "latin" in str(told.value) and "save it as UTF-8" in str(told.value)
