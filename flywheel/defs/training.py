@@ -36,7 +36,7 @@ _INPUTS = ("sft_dataset", "preference_dataset")
 
 
 @dg.asset(
-    partitions_def=week_by_workflow, deps=[*_INPUTS, "corrected_traces", "prequential_results"], code_version="2",
+    partitions_def=week_by_workflow, deps=[*_INPUTS, "corrected_traces", "prequential_results"], code_version="3",
     **asset_options("checkpoint", "training", "huggingface", "pytorch", heavy=True),
 )  # fmt: skip
 @says_why
@@ -52,7 +52,7 @@ def checkpoint(
     What `flywheel checkpoint import` landed for exactly these rows is taken instead of training; under `trainer: elsewhere` there
     is no row until then, and that is no failure.
     """
-    stage = Stage.begin(context, house, "checkpoint", "2")
+    stage = Stage.begin(context, house, "checkpoint", "3")
     pack, settings = house.pack(stage.workflow), house.settings()
     sft, preference = (stage.read(name) for name in _INPUTS)
     stage.read("corrected_traces")
