@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flywheel.benchmark.drafts import EDIT, read_values
-from flywheel.datasets.demonstrations import read_demonstrations
+from flywheel.datasets.demonstrations import demonstration_row, read_demonstrations
 from flywheel.errors import FlywheelError
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 from flywheel.toolcalls.example import example_call
@@ -70,7 +70,7 @@ def write_contrasts(pack: Pack, drafts: Sequence[Contrast]) -> list[Path]:
 def take_ready(pack: Pack) -> tuple[list[str], list[str]]:
     """Move the drafts that are ready into `demonstrations/contrast.jsonl`, all or none; the names moved, and those that wait.
 
-    Raises FlywheelError when one still holds an EDIT mark, is signed once only, or makes a call its tool does not accept.
+    Raises FlywheelError when one still holds an EDIT mark, is not signed by two people, or makes a call its tool does not accept.
     """
     files = sorted((pack.folder / FOLDER).glob("*.yaml"))
     drafts = [(file, _read(file)) for file in files]
@@ -80,12 +80,15 @@ def take_ready(pack: Pack) -> tuple[list[str], list[str]]:
         return [], waiting
     target = pack.folder / "demonstrations" / FILE
     before = target.read_text(encoding="utf-8") if target.is_file() else ""
-    lines = [canonical_json(_row(file, values, pack)) + "\n" for file, values in ready]
-    target.write_text(before + ("" if before.endswith("\n") or not before else "\n") + "".join(lines), encoding="utf-8")
+    lines = [canonical_json(_row(file, values, pack)) for file, values in ready]
+    for (file, _), line in zip(ready, lines, strict=True):
+        demonstration_row(line, str(file), FILE)
+    whole = before + ("" if before.endswith("\n") or not before else "\n") + "".join(f"{line}\n" for line in lines)
     try:
+        target.write_text(whole, encoding="utf-8")
         read_demonstrations(target.parent)
-    except FlywheelError:
-        target.write_text(before, encoding="utf-8") if before else target.unlink()
+    except BaseException:  # whatever it was: the drafts are still there, so the file must be what it was
+        target.write_text(before, encoding="utf-8") if before else target.unlink(missing_ok=True)
         raise
     for file, _ in ready:
         file.unlink()
@@ -137,5 +140,5 @@ def _row(file: Path, values: dict[str, Any], pack: Pack) -> dict[str, Any]:
     messages = [{"role": "system", "content": pack.system}, {"role": "user", "content": values["user"]}, step]
     return {
         "conversation_id": f"contrast-{sha256_of(messages)[:16]}", "tools": pack.tools, "messages": messages, "annotator_kind": "human",
-        "annotator": str(values["annotator"]), "reviewer": str(values["reviewer"]), "qa_mode": "two", "source": "person",
+        "annotator": values["annotator"], "reviewer": values["reviewer"], "qa_mode": "two", "source": "person",
     }  # fmt: skip

@@ -71,3 +71,39 @@ def test_a_draft_that_is_no_demonstration_is_told_where(door: Pack, changes: dic
     with pytest.raises(FlywheelError, match="has the keys"):
         take_ready(door)
     assert FOLDER.as_posix() in str(file)
+
+
+@pytest.mark.parametrize("changes", [{"reviewer": ""}, {"reviewer": None}, {"reviewer": "Ann "}, {"annotator": " "}])
+def test_a_draft_that_two_people_did_not_sign_is_told_and_stays(door: Pack, changes: dict):
+    file = write_contrasts(door, contrasts(door.tools, "open_door", "close_door", 1))[0]
+    call = {"name": "open_door", "arguments": {"door": "red"}}
+    edit(file, **{"ready": True, "annotator": "ann", "reviewer": "bob", "user": "open it", "calls": [call], **changes})
+    with pytest.raises(FlywheelError) as told:
+        take_ready(door)
+    assert str(file) in str(told.value) and file.is_file()
+    assert not (door.folder / "demonstrations" / "contrast.jsonl").exists()
+
+
+def test_whatever_stops_the_taking_leaves_the_file_as_it_was(door: Pack, monkeypatch: pytest.MonkeyPatch):
+    file = write_contrasts(door, contrasts(door.tools, "open_door", "close_door", 1))[0]
+    call = {"name": "open_door", "arguments": {"door": "red"}}
+    signed = {"ready": True, "annotator": "ann", "reviewer": "bob", "calls": [call]}
+    edit(file, **signed, user="open it")
+    taken = door.folder / "demonstrations" / "contrast.jsonl"
+    with monkeypatch.context() as stopped:
+        stopped.setattr("flywheel.datasets.contrast.read_demonstrations", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            take_ready(door)
+        assert file.is_file() and not taken.exists()
+    take_ready(door)
+    before = taken.read_text()
+    file = write_contrasts(door, contrasts(door.tools, "open_door", "close_door", 1))[0]
+    edit(file, **signed, user="let me in")
+    (taken.parent / "other.jsonl").write_text(json.dumps({**json.loads(before), "messages": None}))
+    with pytest.raises(FlywheelError, match="other.jsonl:1"):
+        take_ready(door)
+    assert taken.read_text() == before and file.is_file()
+
+
+def interrupted(folder: Path):
+    raise KeyboardInterrupt

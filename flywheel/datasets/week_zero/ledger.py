@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from flywheel.datasets.demonstrations import same_person
 from flywheel.datasets.teacher import add_row, read_rows, write_rows
 from flywheel.datasets.week_zero.cells import Cell, cell_of_run, changes_state
 from flywheel.datasets.week_zero.prompts import TASKS, forget_prompts, trace_of
@@ -177,7 +178,7 @@ def decide(ledger: Ledger, pack: Pack, wanted: str, *, by: str, accept: bool) ->
 
 def may_look(one: Standing, by: str) -> bool:
     """Whether a person may be the next to look at it: neither its author nor who accepted it first."""
-    return by not in (one.first, one.row["annotator"])
+    return not any(same_person(by, name) for name in (one.first, one.row["annotator"]) if name)
 
 
 def write_counting(ledger: Ledger, lot: Lot) -> bool:
@@ -223,6 +224,8 @@ def _heard(row: Row, decisions: Sequence[Row], writing: set[str]) -> tuple[Stand
     second, refused, looked = None, False, False
     for decision in decisions:
         at_second = first is not None
+        if decision["accept"] and first and any(same_person(decision["by"], own) for own in (first, row["annotator"])):
+            continue  # another spelling of a name is no second person
         looked |= at_second
         if not decision["accept"]:
             refused = True
@@ -251,7 +254,7 @@ def _drawn(heard: Sequence[tuple[Standing, bool]], share: float) -> set[str]:
 def _counting(one: Standing) -> Row:
     """A line of the pack's demonstrations: who made it, who accepted it, and under which QA mode."""
     row = {key: value for key, value in one.row.items() if key not in ("at", "verifier", "task", "effort")}
-    people = [name for name in (one.first, one.second) if name and name != row["annotator"]]
+    people = [name for name in (one.first, one.second) if name and not same_person(name, row["annotator"])]
     made_by_person = row["source"] == "person"
     if one.second or (people and not one.row.get("verifier")):
         mode = "two"

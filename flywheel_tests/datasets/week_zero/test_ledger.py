@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flywheel.datasets.demonstrations import read_demonstrations
 from flywheel.datasets.steps import steps_of_demonstration
+from flywheel.datasets.teacher import add_row
 from flywheel.datasets.week_zero.ledger import (
     Ledger,
     add_drafts,
@@ -87,6 +88,18 @@ def test_what_a_model_made_needs_a_person_first_and_what_a_verifier_passed_does_
     if "v" in rows:  # unless its hash was drawn
         (step,) = steps_of_demonstration(rows["v"])
         assert step.verified_by == "verifier_gold_actions" and step.trace_id == "v" and step.principal_ref == "p"
+
+
+def test_another_spelling_of_a_name_is_no_second_person(door: Pack, ledger: Ledger):
+    shown = opens(door)
+    add_drafts(ledger, [shown])
+    with pytest.raises(FlywheelError, match="a second person looks"):
+        decide(ledger, door, shown["id"], by=" Ann ", accept=True)
+    add_row(ledger.decisions, {"id": shown["id"], "by": "Ann", "accept": True, "at": "2026-01-05T00:00:00+00:00"})
+    (one,) = lot_of(ledger, door).standings
+    assert one.status == "second" and counting(ledger, door) == []
+    assert decide(ledger, door, shown["id"], by="bob", accept=True).status == "counts"
+    assert counting(ledger, door)[0]["reviewer"] == "bob"
 
 
 def test_a_bad_sample_has_all_looked_at(door: Pack, ledger: Ledger):
