@@ -17,7 +17,7 @@ from flywheel.datasets.poisoning import Suspicion, suspicions
 from flywheel.datasets.preference import preference_rows
 from flywheel.datasets.ration import row_budget
 from flywheel.datasets.refresh import Workshop, refresh
-from flywheel.datasets.splits import held_out_row, newly_held_out
+from flywheel.datasets.splits import held_out_row, known_groups, newly_held_out
 from flywheel.datasets.withdrawals import withdrawn_sources
 from flywheel.lake import TABLES
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
@@ -148,9 +148,11 @@ def _hold_out(shop: Workshop, rows: pl.DataFrame, week: str) -> None:
     if not share:
         return
     able = rows.filter(source="correction", kept_out="")
+    trained = shop.lake.read_columns("sft_dataset", ("row_id", "near_duplicate_group"), workflow=shop.pack.name)
     groups = newly_held_out(
-        able.select("week", "near_duplicate_group", "bucket", "tool").iter_rows(named=True), share, week
-    )
+        able.select("week", "near_duplicate_group", "bucket", "tool").iter_rows(named=True), share, week,
+        known_groups(rows, trained, week),
+    )  # fmt: skip
     chosen = able.filter(pl.col("near_duplicate_group").is_in(sorted(groups))).to_dicts()
     made = {
         row["row_id"]: held_out_row(row, week, groups[row["near_duplicate_group"]])
