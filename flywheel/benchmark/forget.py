@@ -30,28 +30,31 @@ class Forgotten(NamedTuple):
     lines: int
 
 
+def find_cases(lake: Lake, workflow: str, folder: Path, trace_ids: Collection[str], tools_sha256: str) -> Forgotten:
+    """The cases promoted from some runs: frozen ones, those in the pack's `benchmark/*.jsonl`, and their drafts. Nothing is changed."""
+    frozen = lake.read_weeks("benchmark", workflow=workflow)
+    gone = frozen.filter(pl.col("origin_trace_id").is_in(sorted(trace_ids)))
+    named = [case_id for file in sorted(folder.glob("*.jsonl")) for _, case_id in _origins(_lines(file), trace_ids)]
+    drafts = _drafts_of(folder, trace_ids)
+    ids = {*gone["case_id"], *named, *(draft.stem for draft in drafts)}
+    version = benchmark_version(active(frozen), tools_sha256)
+    return Forgotten(sorted(ids), sorted(gone["content_sha256"]), version, len(named) + len(drafts))
+
+
 def forget_cases(lake: Lake, workflow: str, folder: Path, trace_ids: Collection[str], tools_sha256: str) -> Forgotten:
-    """Find the cases promoted from some runs, and take their lines out of the pack's `benchmark/*.jsonl`, and their drafts: a freeze would bring them back.
+    """Find the cases promoted from some runs, and take their lines out of the pack, and their drafts: a freeze would bring them back.
 
     The table's rows are removed with all other rows of the person; `bury` then writes the tombstones.
     """
-    frozen = lake.read_weeks("benchmark", workflow=workflow)
-    gone = frozen.filter(pl.col("origin_trace_id").is_in(sorted(trace_ids)))
-    lines, ids = 0, set(gone["case_id"])
+    found = find_cases(lake, workflow, folder, trace_ids, tools_sha256)
     for file in sorted(folder.glob("*.jsonl")):
-        text = whole_lines(file.read_text(encoding="utf-8"))
-        theirs = {number: case_id for number, case_id in _origins(text, trace_ids)}
+        text = _lines(file)
+        theirs = {number for number, _ in _origins(text, trace_ids)}
         if theirs:
             _rewrite(file, [line for n, line in enumerate(text) if n not in theirs])
-            lines, ids = lines + len(theirs), ids | set(theirs.values())
-    for draft in sorted((folder / FOLDER).glob("*.yaml")):
-        # By its text: a draft that a person broke while editing it still holds what it was made of.
-        if any(trace_id in draft.read_text(encoding="utf-8", errors="replace") for trace_id in trace_ids):
-            draft.unlink()
-            lines, ids = lines + 1, ids | {draft.stem}
-    return Forgotten(
-        sorted(ids), sorted(gone["content_sha256"]), benchmark_version(active(frozen), tools_sha256), lines
-    )
+    for draft in _drafts_of(folder, trace_ids):
+        draft.unlink()
+    return found
 
 
 def forget_names(
@@ -64,7 +67,7 @@ def forget_names(
     """
     changed: set[str] = set()
     for file in sorted(folder.glob("*.jsonl")):
-        text = whole_lines(file.read_text(encoding="utf-8"))
+        text = _lines(file)
         anew = [_line_without(line, trace_ids, conversations) for line in text]
         if anew != text:
             changed |= {json.loads(new)["id"] for old, new in zip(text, anew, strict=True) if old != new}
@@ -95,6 +98,18 @@ def bury(
     ]  # fmt: skip
     lake.append_new("benchmark_tombstones", rows, workflow=workflow)
     return after
+
+
+def _lines(file: Path) -> list[str]:
+    return whole_lines(file.read_text(encoding="utf-8"))
+
+
+def _drafts_of(folder: Path, trace_ids: Collection[str]) -> list[Path]:
+    """Drafts made of the runs, by their text: one that a person broke while editing it still holds what it was made of."""
+    return [
+        draft for draft in sorted((folder / FOLDER).glob("*.yaml"))
+        if any(trace_id in draft.read_text(encoding="utf-8", errors="replace") for trace_id in trace_ids)
+    ]  # fmt: skip
 
 
 def _origins(lines: list[str], trace_ids: Collection[str]) -> Iterator[tuple[int, str]]:

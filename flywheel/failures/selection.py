@@ -91,6 +91,11 @@ def numbered(items: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str
     return [{**item, "position": position, "batch_version": version} for position, item in enumerate(items)], version
 
 
+def item_id(trace_id: str, run_sha256: str) -> str:
+    """Id of the batch item that a run becomes: a run that says something else later is another item."""
+    return sha256_of([trace_id, run_sha256])[:16]
+
+
 class _Caps:
     """At most so many items a person, a tenant and a near-duplicate group; person and group over all batches together."""
 
@@ -140,7 +145,7 @@ def _item(
     first = next(index for index, message in enumerate(messages) if message["role"] == "assistant")
     index = failure["message_index"] if failure else first
     return {
-        "item_id": sha256_of([trace["trace_id"], trace["content_sha256"]])[:16],
+        "item_id": item_id(trace["trace_id"], trace["content_sha256"]),
         "trace_id": trace["trace_id"],
         "failure_id": failure["failure_id"] if failure else None,
         "failure_cluster": failure["failure_cluster"] if failure else "unflagged",

@@ -5,7 +5,7 @@ What goes here: tables and bytes. Events, inbox files, reports and Dagster's own
 
 import gzip
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +15,13 @@ from flywheel.lake import TABLES, Lake
 from flywheel.lake.retention import PRUNED
 from flywheel.lake.scrub import scrub
 from flywheel.lake.store import NO_WEEK
+from flywheel.privacy.pending import Found
 from flywheel.serving.ancestry import descendants, trained_from
 
 _IDS = ("trace_id", "conversation_id", "case_id")
+_PERSONAL = ("principal_ref", *_IDS, "origin_trace_id")
+# Code version of a partition that was rewritten without a person.
+ERASED = "erased"
 
 
 class Erased(NamedTuple):
@@ -55,24 +59,18 @@ def person_rows(lake: Lake, workflow: str, principal_ref: str) -> pl.DataFrame:
     return pl.concat(found).unique("trace_id", keep="first", maintain_order=True)
 
 
-def erase_rows(lake: Lake, workflow: str, principal_ref: str, case_ids: Sequence[str] = ()) -> Erased:
-    """Rewrite every partition that holds rows of the person without them, and scrub the tables touched.
+def erase_rows(lake: Lake, workflow: str, principal_ref: str, found: Found, save: Callable[[], None]) -> None:
+    """Rewrite every partition that holds rows of the person without them. Raises nothing for an unknown person.
 
-    Rows are found by pseudonym, trace and conversation; dataset rows carry the conversation. Raises nothing for an unknown person.
+    Rows are found by pseudonym, trace and conversation; dataset rows carry the conversation. What was evaluated on cases made of their
+    runs goes too, and rows that only name such a case forget the name.
 
     Args:
-        case_ids: benchmark cases made of their runs: what was evaluated on them goes too, and rows that only name one forget the name.
+        found: what the person is known by here; rows, weeks and adapters are added before a partition is written.
+        save: writes `found` down, so that an erasure that is killed here goes on with it.
     """
-    mine = person_rows(lake, workflow, principal_ref)
-    wanted = {
-        "trace_id": set(mine["trace_id"]),
-        "conversation_id": set(mine["conversation_id"].drop_nulls()),
-        "case_id": set(case_ids),
-    }
-    rows: dict[str, int] = {}
-    items: set[str] = set()
-    weeks: set[str] = set(mine["week"])
-    trained: list[tuple[str, str]] = []
+    wanted = {"trace_id": found.trace_ids, "conversation_id": found.conversation_ids, "case_id": found.case_ids}
+    case_ids = sorted(found.case_ids)
     for row in lake.all_lineage(workflow=workflow).sort("table_name", "week").iter_rows(named=True):
         table, week = row["table_name"], None if row["week"] == NO_WEEK else row["week"]
         if table not in TABLES or lake.version(table) is None:
@@ -81,25 +79,47 @@ def erase_rows(lake: Lake, workflow: str, principal_ref: str, case_ids: Sequence
         hit = _theirs(frame, principal_ref, wanted)
         gone = frame.filter(hit)
         kept = _unnamed(frame.filter(~hit), case_ids)
-        if not gone.height and kept.equals(frame):
+        # Killed between the rows and their line in lineage, a partition would seem unchanged to whatever was made of it.
+        half_done = found.noted(table, week) and row["code_version"] != ERASED
+        if not gone.height and kept.equals(frame) and not half_done:
             continue
-        if "item_id" in gone.columns:
-            items.update(gone["item_id"])
         if week is not None and table in ("sft_dataset", "preference_dataset", "eval_results", "promotion"):
-            weeks.add(week)
+            found.weeks.add(week)
         if gone.height and table in ("sft_dataset", "preference_dataset") and week is not None:
-            trained += _adapters(lake, workflow, week)
-        rows[table] = rows.get(table, 0) + gone.height
+            found.adapters |= _adapters(lake, workflow, week)
+        found.rows_of(table, week, gone.height)
+        save()
         kept = kept.drop(list(TABLES[table].partitions))
-        lake.replace_partition(table, kept, workflow=workflow, week=week, code_version="erased")
-    # What retention took away lies in old versions until a prune removes those.
-    pruned = set(lake.all_lineage(workflow=workflow).filter(code_version=PRUNED)["table_name"])
-    for table in sorted({*rows, *pruned, "lineage"}):
+        lake.replace_partition(table, kept, workflow=workflow, week=week, code_version=ERASED)
+    later = descendants(trained_from(lake, workflow), {adapter for _, adapter in found.adapters})
+    found.adapters |= {(week, adapter) for adapter, week in later.items()}
+
+
+def items_in(lake: Lake, workflow: str, principal_ref: str, found: Found) -> set[str]:
+    """Ids of the batch items that rows of the person name, in every table that has such a column."""
+    wanted = {"trace_id": found.trace_ids, "conversation_id": found.conversation_ids, "case_id": found.case_ids}
+    items: set[str] = set()
+    for name in TABLES:
+        kinds = TABLES[name].polars_schema()
+        columns = [one for one in (*_PERSONAL, "item_id") if one in kinds]
+        if "item_id" in columns and len(columns) > 1:
+            frame = lake.read_columns(name, columns, workflow=workflow)
+            items |= set(frame.filter(_theirs(frame, principal_ref, wanted))["item_id"].drop_nulls())
+    return items
+
+
+def scrub_tables(lake: Lake, workflow: str, *, every: bool) -> None:
+    """Remove the replaced versions of a workflow's tables: rows that left a table long ago still lie in its old files.
+
+    Args:
+        every: all tables that the workflow ever wrote; else those that retention took rows from, and `lineage`: what was taken away
+            lies in old versions until a prune removes those.
+    """
+    known = lake.all_lineage(workflow=workflow)
+    names = known if every else known.filter(code_version=PRUNED)
+    for table in sorted({*names["table_name"], "lineage"} & set(TABLES)):
         if lake.version(table) is not None:
             scrub(lake.uri(table))
-    later = descendants(trained_from(lake, workflow), {adapter for _, adapter in trained})
-    trained += [(week, adapter) for adapter, week in later.items()]
-    return Erased(rows, sorted(wanted["trace_id"]), sorted(items), sorted(weeks), sorted(set(trained)))
 
 
 def _theirs(frame: pl.DataFrame, principal_ref: str, wanted: dict[str, set[str]]) -> pl.Series:
@@ -125,12 +145,12 @@ def _unnamed(frame: pl.DataFrame, case_ids: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(texts.str.replace_many(list(case_ids), ["erased"] * len(case_ids)))
 
 
-def _adapters(lake: Lake, workflow: str, week: str) -> list[tuple[str, str]]:
+def _adapters(lake: Lake, workflow: str, week: str) -> set[tuple[str, str]]:
     if not lake.has_partition("checkpoint", workflow=workflow, week=week):
-        return []
-    return [
+        return set()
+    return {
         (week, adapter) for adapter in lake.read_partition("checkpoint", workflow=workflow, week=week)["adapter_id"]
-    ]
+    }
 
 
 def compact(file: Path) -> None:

@@ -194,7 +194,9 @@ def forget(ledger: Ledger, principal_ref: str, trace_ids: Sequence[str]) -> int:
     """Take a person's runs, and what was shown for their requests, out of the ledger, the teacher's files and the pack; lines removed."""
     removed, gone = 0, set(trace_ids)
     theirs = {row["id"] for row in read_rows(ledger.drafts) if _of(row, principal_ref, gone)}
-    for file in (*ledger, *sorted(ledger.drafts.parent.glob("taught*.jsonl"))):
+    # The drafts last: they tell which decisions are about the person, also to a run that follows one that was killed.
+    others = (ledger.decisions, ledger.counting, *sorted(ledger.drafts.parent.glob("taught*.jsonl")))
+    for file in (*others, ledger.drafts):
         rows = read_rows(file)
         kept = [row for row in rows if row.get("id") not in theirs and not _of(row, principal_ref, gone)]
         if len(kept) < len(rows):
