@@ -71,10 +71,15 @@ def recall(
 ) -> None:
     """Call items of a handed-out batch back: the partner's bench withdraws them, and no answer to them is taken any more."""
     from flywheel.chat.visible import visible
+    from flywheel.corrections.erasing import erased_items
     from flywheel.corrections.handoff.recall import withdrawn
 
     store, opened = store_and_batch(workflow, week)
-    known = {*opened.item_ids, *(item_id for _, item_id, _ in store.planted(opened.name))}
+    known = {
+        *opened.item_ids,
+        *(item_id for _, item_id, _ in store.planted(opened.name)),
+        *erased_items(store, opened.name),
+    }
     strange = [item for item in items if item not in known]
     if strange:
         raise FlywheelError(f"the batch has no item {visible(strange[0])}", where=f"{workflow}, week {week}",

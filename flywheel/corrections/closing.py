@@ -86,7 +86,7 @@ def _close(store: EventStore, pack: Pack, batch: Batch, now: datetime) -> str:
         states = own_states(store, batch)
         still = sum(state.status in OPEN for state in states.values())
         done = len(states) - still
-        if not states and now < due:  # late runs may still bring items
+        if not batch.item_ids and now < due:  # late runs may still bring items; erased ones come no more
             return "it has no items yet"
         if still and (now < due or done < wanted * len(states)):
             when = f"due {due:%Y-%m-%d %H:%M} UTC" if now < due else f"past its deadline, and {wanted:.0%} must be done"

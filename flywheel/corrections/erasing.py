@@ -1,4 +1,4 @@
-"""Erasure in the store: which items are a person's, told by what is kept in the store itself.
+"""Erasure in the store: which items are a person's, told by what is kept in the store itself, and which were erased.
 
 The lake knows only the rows that stand in it now. Items that were planted in a batch which another version replaced are in no
 table any more; their payloads hold the run all the same.
@@ -37,3 +37,10 @@ def items_of(
         if theirs:
             found |= {item_id, payload.get("source") or item_id}
     return found
+
+
+def erased_items(store: EventStore, batch: str) -> set[str]:
+    """Ids of the batch's items, planted ones among them, whose person was erased: the opening still lists them, and nobody has them any more."""
+    asked = "SELECT DISTINCT item_id FROM events WHERE batch = ? AND item_id <> '' AND payload = ?"
+    with store.database.read() as connection:
+        return {row[0] for row in connection.execute(asked, (batch, ERASED)).fetchall()}

@@ -248,9 +248,9 @@ class EventStore:
         return next((batch for batch in mine if batch.frozen), mine[-1] if mine else None)
 
     def erase_items(self, item_ids: list[str]) -> int:
-        """Blank the payloads of an erased person's items and of what was planted from them; returns how many. The chain holds."""
+        """Blank the payloads of an erased person's items and of what was planted from them (`log.blank`); returns how many. The chain holds."""
         with self.database.write() as connection:
-            blanked = log.blank(connection, item_ids)
+            blanked = log.blank(connection, item_ids, batches.now())
         if item_ids:
             self.database.shred()
         return blanked

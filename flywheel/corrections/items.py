@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flywheel.corrections.erasing import erased_items
 from flywheel.corrections.events import Batch, EventStore
 from flywheel.errors import FlywheelError
 from flywheel.toolcalls.structured_answers import ResponseSchema
@@ -42,16 +43,19 @@ def batch_items(lake: "Lake", batch: Batch, store: EventStore | None = None) -> 
     """The items of a batch by id, in the order of their positions; raises FlywheelError when the table lost some.
 
     Args:
-        store: gives the planted items as well, which nothing in the result tells from the others.
+        store: gives the planted items as well, which nothing in the result tells from the others, and says which items were erased: those
+            are left out, and the table need not have them.
     """
     rows = lake.read_partition("correction_batch", workflow=batch.workflow, week=batch.week)
     found = {row["item_id"]: row for row in rows.iter_rows(named=True)}
-    missing = [item_id for item_id in batch.item_ids if item_id not in found]
+    erased = erased_items(store, batch.name) if store is not None else set[str]()
+    own = [(float(place), item_id) for place, item_id in enumerate(batch.item_ids) if item_id not in erased]
+    missing = [item_id for _, item_id in own if item_id not in found]
     if missing:
         raise FlywheelError(f"{len(missing)} items that were handed out are not in correction_batch: {missing[0]}",
                             where=f"{batch.workflow}, week {batch.week}",
-                            remedy="restore the version of the table that was handed out")  # fmt: skip
-    placed = [(float(place), item_id, found[item_id]) for place, item_id in enumerate(batch.item_ids)]
+                            remedy="where an erasure was interrupted, run it again; else restore the version of the table that was handed out")  # fmt: skip
+    placed = [(place, item_id, found[item_id]) for place, item_id in own]
     if store is not None:
         placed += [(place, item_id, payload["item"]) for place, item_id, payload in store.planted(batch.name)]
     placed.sort(key=lambda one: one[:2])

@@ -12,6 +12,7 @@ from flywheel.errors import FlywheelError
 from flywheel.toolcalls.arguments import canonical_json, sha256_of
 
 BATCH = ""  # item_id of events that concern a whole batch
+_BLANK: dict[str, Any] = json.loads(ERASED)
 _FIELDS = "sequence, batch, item_id, kind, actor, payload, at"
 
 
@@ -26,7 +27,8 @@ class Recorded(NamedTuple):
 def insert(connection: Connection, batch: str, event: Event, role: str | None = None) -> int:
     """Add an event at the end of the chain; returns its sequence. Sequences have no gaps: writers exclude each other."""
     last = connection.execute("SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
-    sequence, previous, payload = (last[0] + 1 if last else 1), (last[1] if last else ""), canonical_json(event.payload)
+    sequence, previous = (last[0] + 1 if last else 1), (last[1] if last else "")
+    payload = ERASED if event.payload == _BLANK else canonical_json(event.payload)
     try:
         # The chain holds the payload's hash, not the payload: an erased payload leaves the chain whole.
         digest = sha256_of(payload)
@@ -66,15 +68,30 @@ def last_sequence(connection: Connection, item_id: str, batch: str) -> int:
     return row[0] if row else 0
 
 
-def blank(connection: Connection, item_ids: Iterable[str]) -> int:
-    """Blank payloads and drafts of items and of everything planted from them; returns the number of events blanked."""
-    blanked = 0
+def blank(connection: Connection, item_ids: Iterable[str], at: str) -> int:
+    """Blank payloads and drafts of items and of everything planted from them; returns the number of events blanked.
+
+    An item that nobody touched has nothing to blank: it gets one blank event (`plant`, which is nobody's work and freezes no batch), so
+    that whoever reads the batch knows that it is gone.
+
+    Args:
+        at: when, for these events; they are not counted.
+    """
+    blanked, gone = 0, set[str]()
     for item_id in item_ids:
         planted = connection.execute("SELECT item_id FROM members WHERE source = ?", (item_id,)).fetchall()
         for one in (item_id, *(row[0] for row in planted)):
             asked = "UPDATE events SET payload = ? WHERE item_id = ? AND payload <> ?"
             blanked += connection.execute(asked, (ERASED, one, ERASED)).rowcount
             connection.execute("DELETE FROM drafts WHERE item_id = ?", (one,))
+            gone.add(one)
+    untouched = (
+        "SELECT m.batch, m.item_id FROM members m WHERE NOT EXISTS"
+        " (SELECT 1 FROM events e WHERE e.batch = m.batch AND e.item_id = m.item_id) ORDER BY m.batch, m.place"
+    )
+    for batch, item_id in connection.execute(untouched).fetchall():
+        if item_id in gone:
+            insert(connection, batch, Event(item_id, "plant", "system", _BLANK, at))
     return blanked
 
 

@@ -91,7 +91,10 @@ def settle_lot(store: EventStore, batch: str, *, by: str = "system") -> Lot:
         record(connection, batch, "reopen_lot", payload, by=by)
         for item_id in sorted(set(lot.items) - set(lot.drawn)):
             event = Event(item_id, "reopen", "system", {"reason": "its lot failed the audit"}, now())
-            state = fold(events_of(connection, item_id, batch))
+            events = events_of(connection, item_id, batch)
+            if any("erased" in one.payload for one in events):
+                continue  # nobody can look at it again
+            state = fold(events)
             if state.status == "accepted":
                 check(state, event)
                 insert(connection, batch, event)

@@ -7,6 +7,7 @@ by another person came along. Whatever the store refuses is told by item, and th
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flywheel.corrections.erasing import erased_items
 from flywheel.corrections.events import Batch, EventStore, batch_id
 from flywheel.corrections.handoff.export import exported_hashes
 from flywheel.corrections.handoff.proved import handed_out, handed_responses
@@ -54,7 +55,11 @@ def import_return(store: EventStore, lake: Lake, handed: HandedOut, returned: Pa
     verdict = verify_folder(returned, handed)
     items = batch_items(lake, batch, store)
     done = Imported(verdict, [], [], [], {})
+    erased = erased_items(store, batch.name)
     for answer in verdict.accepted:
+        if answer.item_id in erased:
+            done.not_taken[answer.item_id] = "the item's person was erased"
+            continue
         _take(store, batch, answer, handed, items[answer.item_id], str(manifest["partner"]), done)
     return done
 

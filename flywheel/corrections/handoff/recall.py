@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
+from flywheel.corrections.erasing import erased_items
 from flywheel.corrections.events import EventStore
 from flywheel.corrections.handoff.export import exported_hashes
 from flywheel.corrections.states import WITHDRAWALS, Event
@@ -29,8 +30,12 @@ def recalls(store: EventStore, item_ids: Collection[str]) -> list[Recall]:
 
 
 def withdrawn(store: EventStore, batch: str, item_ids: Collection[str], reason: str, by: str) -> int:
-    """Withdraw what of the items was accepted already, and return how many; a mere mistake in the hand-out withdraws nothing."""
-    accepted = [item_id for item_id in item_ids if store.state(item_id, batch).status in ("accepted", "released")]
+    """Withdraw what of the items was accepted already, and return how many; a mere mistake in the hand-out withdraws nothing, and of what was erased nothing is left to withdraw."""
+    there = set(item_ids) - erased_items(store, batch)
+    accepted = [
+        item_id for item_id in item_ids
+        if item_id in there and store.state(item_id, batch).status in ("accepted", "released")
+    ]  # fmt: skip
     for item_id in accepted if reason in WITHDRAWALS else ():
         store.append(batch, Event(item_id, "withdraw", by, {"reason": reason}))
     return len(accepted) if reason in WITHDRAWALS else 0

@@ -9,6 +9,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from flywheel.corrections.erasing import erased_items
 from flywheel.corrections.events import LEASE, Batch, EventStore, batch_id
 from flywheel.corrections.items import Item, batch_items
 from flywheel.corrections.lots import close_lot, settle_lot
@@ -162,7 +163,7 @@ class Desk:
             self.refresh()
 
     def _choose(self) -> None:
-        """Choose the batch to serve, and read its items when it is another one than before."""
+        """Choose the batch to serve, and read its items when it is another one than before, or when items were planted or erased."""
         batches = [batch for batch in self.store.batches() if batch.workflow == self.pack.name]
         weeks = [self._week] if self._week else sorted({batch.week for batch in batches})
         live = [batch for week in weeks if (batch := self.store.batch_of(week, self.pack.name))]
@@ -173,7 +174,8 @@ class Desk:
         name = batch_id(chosen.week, chosen.workflow, chosen.version)
         self.batch = chosen
         planted = {item_id for _, item_id, _ in self.store.planted(name)}
-        if name != self.board.batch or planted - set(self.board.places):
+        gone = erased_items(self.store, name)
+        if name != self.board.batch or planted - set(self.board.places) or gone & set(self.board.places):
             found = self._items_of(chosen)
             self.items = {key: item._replace(responses=self.pack.responses) for key, item in found.items()}
             self.matching = matching_of(self.items, self.pack.settings.skills)

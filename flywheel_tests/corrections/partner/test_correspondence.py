@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from flywheel.cli import app
 from flywheel.corrections.handoff.letters import Correspondence
+from flywheel.corrections.handoff.recall import recalls
 from flywheel.corrections.handoff.verify import correction, ed25519
 from flywheel.corrections.handoff.verify.batch import load_batch
 from flywheel.corrections.handoff.verify.command import seal, verify_folder
@@ -174,3 +175,12 @@ def test_a_question_with_personal_data_is_not_taken_and_refuses_nothing(house: H
     found = sorted((one["rule_id"], one["class"]) for one in verdict.report["findings"])
     assert found == [("V09", "minor"), ("V15", "major")]
     assert "a.person" not in json.dumps(verdict.report)
+
+
+def test_what_an_erasure_names_can_be_called_back_planted_items_too(house: House):
+    payload = {"kind": "overlap", "source": "item01", "item": {}, "expected": None, "barred": []}
+    house.store.plant(BATCH, "twin", 0.5, payload)
+    (called_back,) = recalls(house.store, ["item01"])
+    house.store.erase_items(["item01"])
+    told = flywheel("recall", WORKFLOW, WEEK, *called_back.item_ids, "--reason", "erasure", "--by", "lea")
+    assert called_back.item_ids == ["item01", "twin"] and "calls 2 items back" in told

@@ -7,9 +7,10 @@ import pytest
 
 from flywheel.corrections.states import Event
 from flywheel.corrections.workbench.call import Workbench
+from flywheel.corrections.workbench.server import make_workbench
 from flywheel.settings import Settings
 from flywheel_tests.corrections.workbench.browser import RIGHT, Visit, corrected, hidden
-from flywheel_tests.corrections.workbench.house import call, item_row, wrong_enum
+from flywheel_tests.corrections.workbench.house import WEEK, call, item_row, wrong_enum
 
 
 def test_an_expired_lease_keeps_the_draft(visitor: Visit, bench: Workbench, monkeypatch: pytest.MonkeyPatch):
@@ -121,3 +122,22 @@ def test_planted_items_look_like_the_others_and_come_while_the_server_runs(
         rob.decide("review", "dispute", "wrong")
     assert any("R99" in page and "by hand" in page for page in pages)
     assert not any(word in page for page in pages for word in ("planted", "known_bad", "overlap", "gold"))
+
+
+def test_an_erased_item_leaves_a_running_bench_and_a_new_one_starts_without_it(
+    visitor: Visit, bench: Workbench, settings: Settings
+):
+    desk = bench.desk
+    first, second, third = desk.board.places
+    ann = visitor("ann")
+    assert ann.take() == first
+    desk.store.erase_items([second])
+    lake, batch = desk.lake, desk.board.batch
+    rows = lake.read_partition("correction_batch", workflow="support_desk", week=WEEK).drop("week", "workflow")
+    kept = rows.filter(rows["item_id"] != second)
+    lake.replace_partition("correction_batch", kept, workflow="support_desk", week=WEEK)
+    assert list(desk.refresh().places) == [first, third] and desk.board.batch == batch
+    assert desk.place(first).holder() == "ann", "what others do goes on"
+    assert ann.http.get(f"/annotate/{second}").status_code == 404
+    again = make_workbench(settings, "support_desk").desk
+    assert list(again.board.places) == [first, third] and again.place(first).holder() == "ann"
