@@ -12,7 +12,7 @@ from flywheel.corrections.proposal import auto_check
 from flywheel.corrections.workbench import answers
 from flywheel.corrections.workbench import draft as drafts
 from flywheel.corrections.workbench.draft import Draft, proposal_of
-from flywheel.corrections.workbench.form import Field, draw, pointer, shape_of
+from flywheel.corrections.workbench.form import MISSING, Field, Shape, draw, pointer, shape_of
 from flywheel.corrections.workbench.offered import Offered
 from flywheel.corrections.workbench.target import target_of
 from flywheel.corrections.workbench.timeline import ShownStep, shown_steps
@@ -118,25 +118,14 @@ def read_fields(item: Item, draft: Draft, form: Mapping[str, str]) -> Draft:
 
 
 def changed_array(item: Item, draft: Draft, name: str, *, add: bool) -> Draft:
-    """One element more or less in the array (or element) with that JSON pointer."""
+    """One element more or less in the array (or element) with that JSON pointer; the draft as it is where nothing of that name is.
+
+    A key pressed twice, or a page older than a change of tool, names what is gone.
+    """
     shown = target_of(item, draft)
-    held = shown.held
-    if held is None:
+    held, steps = shown.held, [step.replace("~1", "/").replace("~0", "~") for step in name.split("/")[1:]]
+    if held is None or not steps or not (_grown(shown.schema, held, steps) if add else _left_out(held, steps)):
         return draft
-    steps = [step.replace("~1", "/").replace("~0", "~") for step in name.split("/")[1:]]
-    root: dict[str, Any] = {"": held}
-    parent: Any = root
-    for step in ["", *steps[:-1]] if not add else ["", *steps]:
-        key: Any = int(step) if isinstance(parent, list) else step
-        if isinstance(parent, dict) and key not in parent and add:
-            parent[key] = []
-        parent = parent[key]
-    if add and isinstance(parent, list):
-        parent.append(_blank(shown.schema, steps))
-    elif not add and isinstance(parent, list):
-        del parent[int(steps[-1])]
-    elif not add:
-        parent.pop(steps[-1], None)
     return (drafts.set_arguments if draft.calls else drafts.set_fields)(draft, held)
 
 
@@ -157,13 +146,41 @@ def other_tool(item: Item) -> str:
     return names[0] if names else ""
 
 
-def _blank(root: dict[str, Any], steps: list[str]) -> Any:
-    """What a new element holds before anybody typed: the emptiest value of its kind."""
-    shape = shape_of(root, root)
+def _grown(root: dict[str, Any], held: dict[str, Any], steps: list[str]) -> bool:
+    """Append to the array at the path, begun where it was not given yet; False where the schema knows no array there."""
+    shape, value = shape_of(root, root), held
     for step in steps:
-        inner = shape.schema.get("items") if step.isdecimal() and shape.widget == "array" else (shape.schema.get("properties") or {}).get(step)  # fmt: skip
+        inner = shape.schema.get("items") if shape.widget == "array" else (shape.schema.get("properties") or {}).get(step)  # fmt: skip
         shape = shape_of(inner, root)
-    shape = shape_of(shape.schema.get("items"), root)
+        if isinstance(value, dict):
+            value.setdefault(step, [] if shape.widget == "array" else {})
+        value = _inside(value, step)
+    if shape.widget != "array" or not isinstance(value, list):
+        return False
+    value.append(_blank(shape_of(shape.schema.get("items"), root)))
+    return True
+
+
+def _left_out(held: dict[str, Any], steps: list[str]) -> bool:
+    """Delete what is at the path; False where there is nothing."""
+    parent: Any = held
+    for step in steps[:-1]:
+        parent = _inside(parent, step)
+    if _inside(parent, steps[-1]) is MISSING:
+        return False
+    del parent[int(steps[-1]) if isinstance(parent, list) else steps[-1]]
+    return True
+
+
+def _inside(value: Any, step: str) -> Any:
+    """The element or the property of that name, MISSING where there is none."""
+    if isinstance(value, list):
+        return value[int(step)] if step in map(str, range(len(value))) else MISSING
+    return value.get(step, MISSING) if isinstance(value, dict) else MISSING
+
+
+def _blank(shape: Shape) -> Any:
+    """What a new element holds before anybody typed: the emptiest value of its kind."""
     if shape.options:
         return shape.options[0]
     return {"object": {}, "array": [], "number": 0, "json": None}.get(shape.widget, "")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 from flywheel.corrections.workbench.call import Workbench
 from flywheel.corrections.workbench.server import make_app, make_workbench
@@ -114,6 +115,35 @@ def test_arrays_and_nested_objects_are_drawn_and_grown(settings: Settings):
     proposal = bench.desk.place(item).state.proposal
     made = json.loads(proposal["messages"][1]["tool_calls"][0]["function"]["arguments"]) if proposal else None
     assert made == {"items": [{"sku": "A1", "n": 2}], "to": {"zip": "10115"}}
+
+
+def test_a_command_for_an_element_that_is_gone_changes_nothing(settings: Settings):
+    def tool(name: str, **properties: Any) -> dict[str, Any]:
+        parameters = {"type": "object", "properties": properties}
+        return {"type": "function", "x-access": "write", "function": {"name": name, "parameters": parameters}}
+
+    words = {"type": "array", "items": {"type": "string"}}
+    nested = {"type": "object", "properties": {"tags": words}}
+    tools = [tool("pack", items=words, note=nested), tool("track", number={"type": "string"})]
+    run = ([user("x"), call("pack", {"items": ["a"]}), says("?")], 1, "c", "b")
+    make_house(settings.home, SUPPORT_DESK, [run], workflow="pack_desk", tools=tools)
+    ann = Visitor(make_app(make_workbench(settings, "pack_desk")), "ann")
+    ann.take()
+    ann.edit("mark:1")
+    for _ in range(2):
+        assert ann.edit("remove-item:/items/0").status_code == 200, "pressed twice"
+        assert ann.form()["n:/items"] == "0"
+    assert ann.edit("add-item:/note/tags").status_code == 200 and ann.form()["n:/note/tags"] == "1", (
+        "in what was absent"
+    )
+    before = ann.form()
+    for gone in ("remove-item:/items/x", "remove-item:/none/0", "remove-item:", "add-item:", "add-item:/items/0", "add-item:/none/0/x",
+                 f"remove-item:/items/{'9' * 5000}"):  # fmt: skip
+        assert ann.edit(gone).status_code == 200 and ann.form() == before, gone
+    ann.edit("tool:track")
+    before = ann.form()
+    for gone in ("remove-item:/items/0", "add-item:/items", "add-item:/note/tags", "remove-item:/note"):
+        assert ann.edit(gone).status_code == 200 and ann.form() == before, gone
 
 
 def test_the_same_patch_for_similar_items(settings: Settings):
