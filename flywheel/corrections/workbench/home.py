@@ -16,7 +16,7 @@ from flywheel.corrections.workbench.board import Board, Place
 from flywheel.corrections.workbench.call import Call
 from flywheel.corrections.workbench.catalogue import msg
 from flywheel.corrections.workbench.grading import by_arm
-from flywheel.corrections.workbench.lot import lot_of
+from flywheel.corrections.workbench.lot import for_auditor, lot_of
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.errors import FlywheelError
 
@@ -97,7 +97,7 @@ def home(call: Call) -> Response:
         "annotator": Doorway("1", "/annotate/next", "Annotate", "mark the first wrong step and correct it", count("queued") + held["annotator"]),
         "reviewer": Doorway("2", "/review/next", "Review", "look at what a colleague corrected", count("auto_checked") + held["reviewer"]),
         "adjudicator": Doorway("3", "/adjudicate/next", "Adjudicate", "decide what two disagree about", count("disputed") + held["adjudicator"]),
-        "auditor": Doorway("4", "/audit/next", "Audit", "look again at a sample of what was accepted" if lot.closed else "opens when every item is decided, or when the batch is closed early", len(lot.for_auditor(call.name))),
+        "auditor": Doorway("4", "/audit/next", "Audit", "look again at a sample of what was accepted" if lot.closed else "opens when every item is decided, or when the batch is closed early", len(for_auditor(call.desk.store, board, lot, call.name))),
         "grader": Doorway("5", "/grade", "Grade", "judge evaluation outputs without knowing whose they are", 0, False),
         "lead": Doorway("6", "/lead", "Lead", "throughput, ageing, agreement, closing", 0, False),
     }  # fmt: skip

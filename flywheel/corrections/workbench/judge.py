@@ -14,7 +14,7 @@ from flywheel.corrections.proposal import Message
 from flywheel.corrections.states import DEFECTS, ItemState
 from flywheel.corrections.workbench.call import Call, Page
 from flywheel.corrections.workbench.catalogue import msg
-from flywheel.corrections.workbench.lot import lot_of
+from flywheel.corrections.workbench.lot import for_auditor, lot_of
 from flywheel.corrections.workbench.rules import Refusal
 from flywheel.corrections.workbench.timeline import ShownStep, shown_steps
 from flywheel.toolcalls.arguments import parse_arguments
@@ -201,7 +201,7 @@ def _next(call: Call, pass_: Pass) -> str | None:
     lot = lot_of(call.desk.store, call.desk.refresh())
     if not lot.closed:
         raise Refusal("W17")
-    return next((place.item_id for place in lot.for_auditor(call.name)), None)
+    return next((place.item_id for place in for_auditor(call.desk.store, call.desk.board, lot, call.name)), None)
 
 
 def _theirs(call: Call, pass_: Pass, item_id: str) -> Any:
@@ -217,6 +217,8 @@ def _theirs(call: Call, pass_: Pass, item_id: str) -> Any:
         raise Refusal("W03")
     if place.roles.get(call.name, pass_.role) != pass_.role:
         raise Refusal("W06", f"you were the item's {place.roles[call.name]}")
+    if pass_.path == "audit" and item_id in call.desk.store.not_for(call.desk.board.batch, call.name)["auditor"]:
+        raise Refusal("W06", "the item is not for you")  # nor is what it shows
     return place
 
 
@@ -231,12 +233,11 @@ def _page(call: Call, pass_: Pass, item_id: str, told: str = "") -> Response:
             "corrected": shown_steps(messages, item.tools, first=index, origins=origins), "marked": index, "origins": origins,
             "difference": compared(item.messages[index], messages[index]),
         }  # fmt: skip
-    waiting = {"review": "auto_checked", "adjudicate": "disputed"}.get(pass_.path)
-    left = (
-        len(call.desk.board.with_status(waiting))
-        if waiting
-        else len(lot_of(call.desk.store, call.desk.board).waiting) - 1
-    )
+    board, waiting = call.desk.board, {"review": "auto_checked", "adjudicate": "disputed"}.get(pass_.path)
+    if waiting:
+        left = len(board.with_status(waiting))
+    else:
+        left = len(for_auditor(call.desk.store, board, lot_of(call.desk.store, board), call.name)) - 1
     return call.page(
         "judge.html", pass_=pass_, decisions=decisions_of(pass_, place.state), answers=_answers(item, place.state), item=item, place=place, proposal=proposal,
         seen=place.sequence, steps=shown_steps(item.messages, item.tools, suspected=item.message_index), told=told,

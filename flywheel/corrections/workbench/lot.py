@@ -31,13 +31,18 @@ class Lot(NamedTuple):
         """Whether the sample is drawn; before, nobody may audit."""
         return self.status not in ("open", "sent_back")
 
-    def for_auditor(self, name: str) -> list[Place]:
-        """The waiting items that somebody may look at: those they had no other part in."""
-        return [place for place in self.waiting if place.roles.get(name, "auditor") == "auditor"]
-
     def curve(self) -> dict[str, float]:
         """Share of bad items -> probability that the audit lets the lot pass."""
         return self.plan.get("chance_of_acceptance_by_share_of_bad_items", {})
+
+
+def for_auditor(store: EventStore, board: Board, lot: Lot, name: str) -> list[Place]:
+    """The waiting items that somebody may look at: those they had no other part in, and that they are not barred from.
+
+    Whoever annotated an item's twin, or gave one of a conflict's answers, would judge it by their own answer.
+    """
+    closed = store.not_for(board.batch, name)["auditor"] if lot.waiting else set()
+    return [place for place in lot.waiting if place.item_id not in closed]
 
 
 def lot_of(store: EventStore, board: Board) -> Lot:

@@ -69,6 +69,9 @@ def test_the_adjudicator_sees_both_answers_with_names_and_picks_one(tmp_path: Pa
     assert joy.decide("adjudicate", "uphold-1", "the guidelines ask for it").status_code == 303
     now, _, _ = state(settings)
     assert now.status == "accepted" and now.author == "bea" and now.adjudicator == "joy"
+    for giver in (ann, visit("bea")):
+        assert giver.take("audit") == "" and giver.http.get("/audit/both").status_code == 409
+    assert visit("eve").take("audit") == "both"
 
 
 def test_the_adjudicator_writes_another_and_a_reviewer_looks_at_it(tmp_path: Path):

@@ -1,9 +1,18 @@
 """Review, adjudication, audit and the end of a batch: everybody has one role on an item, and reasons are asked for."""
 
 import re
+from typing import Any
 
 from flywheel.corrections.workbench.call import Workbench
-from flywheel_tests.corrections.workbench.browser import Visit, corrected
+from flywheel_tests.corrections.stores import CLEAN, FIX, accept, play
+from flywheel_tests.corrections.workbench.browser import Visit, Visitor, corrected
+from flywheel_tests.corrections.workbench.house import item_row, wrong_enum
+
+
+def waits(who: Visitor) -> str | None:
+    """How many items the start page says wait for their audit."""
+    found = re.search(r"Audit</span>.*?count\">(\d+)<", who.http.get("/").text)
+    return found[1] if found else None
 
 
 def test_an_item_goes_through_all_passes_to_the_closed_batch(visitor: Visit, bench: Workbench):
@@ -30,8 +39,7 @@ def test_an_item_goes_through_all_passes_to_the_closed_batch(visitor: Visit, ben
     assert joy.decide("adjudicate", "uphold", "it is what was asked").status_code == 303
     refused = joy.http.post("/lead/close", data={"csrf": joy.csrf})
     assert refused.status_code == 409 and "wait for the audit" in refused.text
-    waits = re.compile(r"Audit</span>.*?count\">(\d+)<")
-    assert [waits.search(who.http.get("/").text)[1] for who in (joy, eve)] == ["1", "2"], "not what she had a part in"
+    assert [waits(who) for who in (joy, eve)] == ["1", "2"], "not what she had a part in"
     for _ in range(2):
         assert joy.take("audit") in ("", joy.item) and eve.take("audit")
         assert eve.decide("audit", "passed").status_code == 303
@@ -69,3 +77,30 @@ def test_a_person_never_gets_a_second_role_on_an_item(visitor: Visit, bench: Wor
         data={"csrf": ann.csrf, "seen": str(bench.desk.place(item).sequence), "decision": "accept"},
     )
     assert forged.status_code == 409 and bench.desk.refresh().places[item].state.status == "auto_checked"
+
+
+def test_who_annotated_the_twin_is_offered_the_other_items_to_audit_and_never_sees_this_one(
+    visitor: Visit, bench: Workbench
+):
+    desk = bench.desk
+    store, batch, (first, *others) = desk.store, desk.board.batch, list(desk.items)
+    twin = item_row(7, wrong_enum(), 4, desk.items[first].failure_cluster, "schema_violation", desk.pack.tools)
+    plain = {"kind": "overlap", "source": first, "item": twin, "expected": None, "barred": []}
+    store.plant(batch, twin["item_id"], 0.5, plain)
+
+    def fix(item: str) -> dict[str, Any]:
+        index = desk.items[item].message_index
+        return {**FIX, "first_bad_message_index": index, "messages": desk.items[item].messages[: index + 1]}
+
+    play(store, batch, twin["item_id"], ("claim", "cid"), ("submit", "cid", fix(first)), CLEAN)
+    for item in (first, *others):
+        accept(store, batch, item, fix=fix(item))
+    cid, eve = visitor("cid"), visitor("eve")
+    assert [waits(who) for who in (cid, eve)] == ["2", "3"]
+    refused = cid.http.get(f"/audit/{first}")
+    assert refused.status_code == 409 and "W06" in refused.text and "chair cheaper" not in refused.text
+    for left in ("1", "0"):
+        assert cid.take("audit") in others and f"<b>{left}</b> more waiting" in cid.page
+        assert cid.decide("audit", "passed").status_code == 303
+    assert cid.take("audit") == "" and "somebody who had no part" in cid.http.get("/?done=audit").text
+    assert eve.take("audit") == first
