@@ -62,6 +62,12 @@ def open_one(connection: Connection, payload: dict[str, Any], at: str) -> str:
     return name
 
 
+def open_again(connection: Connection, name: str) -> str:
+    """Record that an earlier version is handed out once more: its items, salts and what was planted in it are there already."""
+    record(connection, name, "open", opening(connection, name))
+    return name
+
+
 def commit_to_salt(connection: Connection, batch: str, attempt: int) -> str:
     """Draw the salt of a lot's sample before anybody can know the lot; returns its hash, which is recorded openly."""
     salt = secrets.token_hex(16)
@@ -98,8 +104,11 @@ def close_one(connection: Connection, batch: str, attempt: int, reason: str, by:
 
 
 def note_export(connection: Connection, batch: str, manifest_sha256: str) -> None:
-    """Record once that the batch left the house under this manifest; raises FlywheelError for an unknown batch."""
+    """Record once that the batch left the house under this manifest; raises FlywheelError for an unknown batch and a replaced one."""
     opening(connection, batch)
+    if replaced(connection, batch):
+        raise FlywheelError("another version of the week's batch is handed out now", where=f"batch {batch}",
+                            remedy="delete what was written and export again")  # fmt: skip
     if manifest_sha256 not in exported(events_of(connection, BATCH, batch)):
         record(connection, batch, "export", {"manifest_sha256": manifest_sha256})
 
@@ -109,23 +118,50 @@ def exported(events: Iterable[Event]) -> set[str]:
     return {str(event.payload.get("manifest_sha256")) for event in events if event.kind == "export"}
 
 
+def in_force(versions: Sequence[Batch]) -> Batch | None:
+    """Of one week's batches, in order of opening, the one people work (or worked) on: the frozen one, else the newest opened."""
+    return next((batch for batch in versions if batch.frozen), versions[-1] if versions else None)
+
+
+def replaced(connection: Connection, name: str) -> bool:
+    """Whether another version of the week's batch is in force. Cheap once somebody has worked on this one."""
+    if _touched(connection, name):
+        return False
+    week, workflow, _ = name.split("|", 2)
+    found = in_force(of_week(connection, week, workflow))
+    return found is not None and found.name != name
+
+
+def of_week(connection: Connection, week: str, workflow: str) -> list[Batch]:
+    """All versions of a week's batch, in order of opening."""
+    start = batch_id(week, workflow, "")
+    return find(connection, f"workflow = ? AND substr(batch, 1, {len(start)}) = ?", (workflow, start))
+
+
 def find(connection: Connection, condition: str, values: Sequence[Any]) -> list[Batch]:
-    """Batches whose open event meets a condition, in order of opening; reads the events of whole batches, no item's."""
+    """Batches whose open event meets a condition, in order of last opening; reads the events of whole batches, no item's."""
     asked = (
         f"SELECT batch, payload, at FROM events WHERE item_id = '' AND kind = 'open' AND {condition} ORDER BY sequence"
     )
-    return [_batch(connection, *row) for row in connection.execute(asked, values).fetchall()]
+    opened: dict[str, tuple[str, str]] = {}
+    for name, payload, at in connection.execute(asked, values).fetchall():
+        opened.pop(name, None)
+        opened[name] = (payload, at)
+    return [_batch(connection, name, *last) for name, last in opened.items()]
 
 
 def _batch(connection: Connection, name: str, payload: str, at: str) -> Batch:
     opened = json.loads(payload)
     own = events_of(connection, BATCH, name)
     closed = [event.payload for event in own if event.kind == "close"]
-    # Planted items stand in the log from the beginning; only what a person did freezes a batch.
-    asked = "SELECT 1 FROM events WHERE batch = ? AND item_id > '' AND kind <> 'plant' LIMIT 1"
-    touched = connection.execute(asked, (name,)).fetchone() is not None
     attempt = max((one["attempt"] for one in closed), default=0)
     return Batch(
         opened["week"], opened["workflow"], opened["version"], attempt, opened["qa_mode"], opened["item_ids"],
-        touched or bool(closed or exported(own)), bool(closed), at, closed[-1].get("reason", "") if closed else "",
+        _touched(connection, name) or bool(closed or exported(own)), bool(closed), at, closed[-1].get("reason", "") if closed else "",
     )  # fmt: skip
+
+
+def _touched(connection: Connection, name: str) -> bool:
+    """Whether a person did something in it: planted items stand in the log from the beginning and freeze nothing."""
+    asked = "SELECT 1 FROM events WHERE batch = ? AND item_id > '' AND kind <> 'plant' LIMIT 1"
+    return connection.execute(asked, (name,)).fetchone() is not None

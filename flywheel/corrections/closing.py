@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from flywheel.corrections.batches import in_force
 from flywheel.corrections.events import Batch, EventStore
 from flywheel.corrections.lots import close_lot, lot_of, settle_lot
 from flywheel.corrections.states import OPEN, ItemState
@@ -131,11 +132,11 @@ def audits_waiting(store: EventStore, batch: str) -> list[str]:
 
 def current_batches(store: EventStore, workflow: str) -> list[Batch]:
     """One batch a week, oldest week first: the one people work on, else the newest opened."""
-    weeks: dict[str, Batch] = {}
+    weeks: dict[str, list[Batch]] = {}
     for batch in store.batches():
-        if batch.workflow == workflow and not (batch.week in weeks and weeks[batch.week].frozen):
-            weeks[batch.week] = batch
-    return [weeks[week] for week in sorted(weeks)]
+        if batch.workflow == workflow:
+            weeks.setdefault(batch.week, []).append(batch)
+    return [batch for week in sorted(weeks) if (batch := in_force(weeks[week]))]
 
 
 def _lot_reason(store: EventStore, batch: str) -> str:

@@ -202,19 +202,22 @@ class EventStore:
     def open_batch(
         self, *, week: str, workflow: str, version: str, item_ids: list[str], qa_mode: str, conflicts: Mapping[str, Any] = {},  # noqa: B006
     ) -> str:  # fmt: skip
-        """Open a batch and return its id; the same version again changes nothing.
+        """Open a batch and return the id of the one in force; the same version again changes nothing, an earlier one comes back.
 
         Once people work on a week's batch (first claim) it is frozen: asking for another version then gives the frozen
-        one's id, and what is new waits for the next batch (design.md 8.2).
+        one's id, and what is new waits for the next batch (design.md 8.2). Whoever writes the items compares the two.
 
         Args:
             conflicts: those of the items that start before an adjudicator, with what is planted of them (conflicts.py).
         """
         payload = {"week": week, "workflow": workflow, "version": version, "item_ids": item_ids, "qa_mode": qa_mode}
         with self.database.write() as connection:
-            for batch in batches.find(connection, "workflow = ?", (workflow,)):
-                if batch.week == week and (batch.version == version or batch.frozen):
-                    return batch.name
+            known = batches.of_week(connection, week, workflow)
+            current = batches.in_force(known)
+            if current and (current.frozen or current.version == version):
+                return current.name
+            if any(batch.version == version for batch in known):
+                return batches.open_again(connection, batch_id(week, workflow, version))
             name = batches.open_one(connection, payload, batches.now())
             for item_id, conflict in conflicts.items():
                 event = Event(item_id, "plant", "system", conflict, batches.now())
@@ -231,12 +234,12 @@ class EventStore:
             batches.close_one(connection, batch, attempt, reason, by, batches.now())
 
     def export_batch(self, batch: str, manifest_sha256: str) -> None:
-        """Note that a batch was handed to a partner, which freezes it. The same manifest again is nothing."""
+        """Note that a batch was handed to a partner, which freezes it; the same manifest again is nothing. Raises for a replaced one."""
         with self.database.write() as connection:
             batches.note_export(connection, batch, manifest_sha256)
 
     def batches(self) -> list[Batch]:
-        """All batches ever opened, in order; reads no item's events."""
+        """All batches ever opened, in order of their last opening; reads no item's events."""
         mine: tuple[str, Sequence[Any]] = ("1 = 1", ()) if self.workflow is None else ("workflow = ?", (self.workflow,))
         with self.database.read() as connection:
             return batches.find(connection, *mine)
@@ -244,8 +247,7 @@ class EventStore:
     def batch_of(self, week: str, workflow: str) -> Batch | None:
         """The batch people work (or worked) on for a week: the frozen one, else the newest opened."""
         with self.database.read() as connection:
-            mine = [batch for batch in batches.find(connection, "workflow = ?", (workflow,)) if batch.week == week]
-        return next((batch for batch in mine if batch.frozen), mine[-1] if mine else None)
+            return batches.in_force(batches.of_week(connection, week, workflow))
 
     def erase_items(self, item_ids: list[str]) -> int:
         """Blank the payloads of an erased person's items and of what was planted from them (`log.blank`); returns how many. The chain holds."""

@@ -5,13 +5,14 @@ The database refuses the same by constraints (tables.py); here the answer is a s
 
 from typing import NamedTuple
 
-from flywheel.corrections.batches import is_closed, opening
+from flywheel.corrections.batches import is_closed, opening, replaced
 from flywheel.corrections.database import Connection
 from flywheel.corrections.log import events_of, insert, last_sequence
 from flywheel.corrections.states import OPEN, Event, apply, check, fold
 from flywheel.errors import FlywheelError
 
 _AFTER_CLOSING = ("release", "withdraw")
+_BEGINS = ("claim", "start_review", "start_adjudication", "report_privacy")  # one of these is a batch's first
 _IN_A_CLOSED_LOT = ("audit", "report_privacy", *_AFTER_CLOSING)
 
 
@@ -30,6 +31,10 @@ def admit(connection: Connection, batch: str, event: Event, after: int | None) -
     if connection.execute(asked, (batch, event.item_id)).fetchone() is None:
         raise FlywheelError(f"the batch has no item {event.item_id}", where=f"batch {batch}",
                             remedy="take an item of the batch; a late one enters the next batch")  # fmt: skip
+    # Working on it would freeze a version whose rows the lake does not hold any more.
+    if event.kind in _BEGINS and replaced(connection, batch):
+        raise FlywheelError("another version of the week's batch is handed out now", where=f"batch {batch}",
+                            remedy="go back to the queue: it shows the new one")  # fmt: skip
     if lot_is_closed(connection, batch) and event.kind not in _IN_A_CLOSED_LOT:
         raise FlywheelError("the batch's lot is closed and is being audited", where=f"batch {batch}",
                             remedy="open items roll over to the next batch")  # fmt: skip

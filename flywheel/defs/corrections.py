@@ -10,7 +10,7 @@ import polars as pl
 from flywheel.corrections.closing import own_states, rolled_over
 from flywheel.corrections.conflicts import conflicts_handed_out, conflicts_of, decision_rows
 from flywheel.corrections.effort import effort_rows, effort_table, item_rows, totals, work_of
-from flywheel.corrections.events import EventStore
+from flywheel.corrections.events import EventStore, batch_id
 from flywheel.corrections.probes import material_of, plant
 from flywheel.corrections.released import closed_batch, corrected_rows, summary, withdrawn
 from flywheel.corrections.stores import open_store
@@ -19,6 +19,7 @@ from flywheel.defs.metadata import asset_options, markdown_table
 from flywheel.defs.resources import House
 from flywheel.defs.retries import says_why
 from flywheel.defs.stage import Stage, partition_of, passed
+from flywheel.errors import FlywheelError
 from flywheel.failures.asked import asked
 from flywheel.failures.selection import numbered, select
 from flywheel.lake.content import content_sha256
@@ -61,12 +62,9 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
     if asks:
         settings["next_asks"] = [[ask.bucket, ask.tool, sorted(ask.tools), ask.wanted] for ask in asks]
     batch = store.batch_of(stage.weekly, stage.workflow)
-    written = stage.lake.lineage("correction_batch", workflow=stage.workflow, week=stage.week)
-    if batch and batch.frozen and written:
-        context.log.info("people already work on this batch: it stays as handed out; what is new enters the next one")
-        frozen = stage.lake.read_partition("correction_batch", workflow=stage.workflow, week=stage.week)
-        return dg.MaterializeResult(metadata={**stage.facts(), "frozen": True, "items": frozen.height})
-    if done := stage.unchanged(settings):
+    if batch and batch.frozen and _holds(stage, batch.name):
+        return _as_handed_out(stage, batch.name)
+    if (done := stage.unchanged(settings)) and batch and _holds(stage, batch.name):
         return done
     near = stage.lake.read_weeks("near_duplicates", workflow=stage.workflow, until=stage.weekly)
     toolsets = stage.lake.read_weeks("toolsets", workflow=stage.workflow)
@@ -84,6 +82,8 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         week=stage.weekly, workflow=stage.workflow, version=version, item_ids=[item["item_id"] for item in items],
         qa_mode=pack.settings.qa_mode, conflicts={conflict.row["item_id"]: conflict.payload for conflict in conflicts},
     )  # fmt: skip
+    if name != batch_id(stage.weekly, stage.workflow, version):  # somebody began on the one before while this ran
+        return _as_handed_out(stage, name)
     facts = {
         "items": len(items),
         "conflicts_for_adjudication": len(conflicts),
@@ -95,6 +95,29 @@ def correction_batch(context: dg.AssetExecutionContext, house: House) -> dg.Mate
         **_plant(stage, store, name, items[: len(picked.items)], pack.settings.quality, earlier),
     }
     return stage.write(items, settings, preview=preview, metadata=facts)
+
+
+def _holds(stage: Stage, batch: str) -> bool:
+    """Whether the week's table holds the rows of this very version."""
+    rows = stage.lake.read_columns(
+        "correction_batch", ("week", "batch_version"), workflow=stage.workflow, where=pl.col("week") == stage.weekly
+    )
+    versions = set(rows["batch_version"]) or {numbered([])[1]}
+    written = stage.lake.has_partition("correction_batch", workflow=stage.workflow, week=stage.week)
+    return written and {batch_id(stage.weekly, stage.workflow, version) for version in versions} == {batch}
+
+
+def _as_handed_out(stage: Stage, batch: str) -> dg.MaterializeResult:
+    """The table as it lies, untouched; raises FlywheelError where none does: what people work on cannot be picked again."""
+    lost, log = "people work on a version of the batch that is not in the table", stage.context.log
+    remedy = "restore the version of the table that was handed out"
+    if not (written := stage.facts()):
+        raise FlywheelError(lost, where=f"batch {batch}", remedy=remedy)
+    if not _holds(stage, batch):
+        log.warning(f"{lost} (batch {batch}): {remedy}")
+    log.info("people already work on this batch: it stays as handed out; what is new enters the next one")
+    frozen = stage.lake.read_partition("correction_batch", workflow=stage.workflow, week=stage.week)
+    return dg.MaterializeResult(metadata={**written, "frozen": True, "items": frozen.height})
 
 
 def _carried_over(stage: Stage, store: EventStore, earlier: pl.DataFrame) -> set[str]:

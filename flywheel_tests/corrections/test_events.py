@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from flywheel.corrections.closing import current_batches
 from flywheel.corrections.events import EventStore
 from flywheel.corrections.states import Event
 from flywheel.corrections.stores import every_store, open_store
@@ -152,6 +153,31 @@ def test_a_batch_people_work_on_is_frozen_and_a_closed_one_takes_no_more(store: 
         store.append(second, Event("j", "claim", "ann"))
     closed = store.batch_of("2026-01-05", "desk")
     assert closed and closed.closed and (closed.attempt, closed.closed_because) == (1, "deadline")
+
+
+def test_an_earlier_version_that_is_asked_for_again_is_in_force_again(store: EventStore, location: Path | str):
+    def current() -> list[str | None]:
+        found = EventStore(location).batch_of("2026-01-05", "desk")
+        return [found.name if found else None, *(batch.name for batch in current_batches(store, "desk"))]
+
+    first, second = opened(store, "v1"), opened(store, "v2")
+    other = opened(store, "v1", week="2026-01-12")
+    plant = {"kind": "overlap", "source": "i", "item": {}, "expected": None, "barred": []}
+    store.plant(first, "t", 0.5, plant)
+    assert current() == [second, second, other]
+    salt, opening = store.salt(first), store.history(first)[0].event
+    assert opened(store, "v1") == first and opened(store, "v1") == first and current() == [first, first, other]
+    assert [one.event.kind for one in store.history(first)] == ["open", "plant", "open"], "said once"
+    assert store.history(first)[2].event.payload == opening.payload and store.salt(first) == salt
+    assert [batch.name for batch in store.batches()] == [second, other, first]
+    assert store.batches()[2].opened_at > opening.at, "its deadline runs from the last opening"
+    with pytest.raises(FlywheelError, match="another version of the week's batch"):
+        store.append(second, Event("i", "claim", "ann"))
+    with pytest.raises(FlywheelError, match="another version of the week's batch"):
+        store.export_batch(second, "hash")
+    assert opened(store, "v2") == second and current() == [second, second, other]
+    store.append(second, Event("i", "claim", "ann"))
+    assert opened(store, "v1") == second and current() == [second, second, other] and store.verify_chain() == 7
 
 
 def test_an_erased_item_is_blank_takes_nothing_more_and_the_chain_stands(store: EventStore):
