@@ -46,12 +46,12 @@ def corrected_rows(store: EventStore, batch: Batch, items: pl.DataFrame) -> list
 
 
 def found_right(store: EventStore, batch: Batch) -> set[str]:
-    """Items whose runs people found right as they are, and whose reviewer confirmed it: nothing was to be corrected."""
+    """Items whose runs people found right as they are, and whose reviewer or adjudicator confirmed it: nothing was to be corrected."""
     states = own_states(store, batch)
     return {
         key
         for key, state in states.items()
-        if state.status == "dropped" and (state.proposal or {}).get("unfixable") == "not_a_failure"
+        if state.status == "dropped" and state.confirmed and (state.proposal or {}).get("unfixable") == "not_a_failure"
     }
 
 

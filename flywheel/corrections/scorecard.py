@@ -134,7 +134,8 @@ def _judged(history: list[Recorded]) -> dict[str, list[str]]:
         elif event.kind == "dispute":
             disputed.add(key)
         elif event.kind == "drop":
-            found[key] = found.get(key) or ("dropped" if key in disputed else "")
+            upset = key in disputed and not event.payload.get("confirmed")
+            found[key] = found.get(key) or ("dropped" if upset else "")
         elif (
             event.kind == "audit"
             and event.payload.get("verdict") == "failed"

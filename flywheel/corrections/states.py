@@ -5,7 +5,7 @@
     submitted -> claimed       the automatic check failed; not counted as a return
     in_review -> claimed       returned, at most twice; then only a dispute is left
     in_review -> submitted     the reviewer wrote another correction, and may not accept it: another reviewer looks
-    in_review -> disputed -> adjudicating -> accepted | dropped
+    in_review -> disputed -> adjudicating -> accepted | dropped; a drop says whether it confirms that nothing can or need be fixed
     in_review -> dropped       the reviewer confirms that nothing can or need be fixed
     accepted  -> auto_checked  its lot failed the audit: another reviewer looks again
     any open  -> quarantined   somebody saw personal data in it
@@ -76,7 +76,7 @@ class ItemState:
 
     Attributes:
         annotator_kind: human, or simulated for the demo's experts; the claim says so.
-        proposal: payload of the last submission: a correction, or {"unfixable": reason}.
+        proposal: payload of the last submission: a correction, or {"unfixable": reason}, `confirmed` when it was dropped for that reason.
         author: who wrote the live proposal: the annotator, or a reviewer who rewrote it.
         reviewers: everyone who ever reviewed it, also before a reopening or an edit.
         audit: passed, failed, minor (a minor defect, reported only) or None.
@@ -102,6 +102,7 @@ class ItemState:
     barred: tuple[str, ...] = ()
     before_edit: tuple[dict[str, Any] | None, str | None] | None = None
     answers: tuple[dict[str, Any], ...] = ()
+    confirmed: bool = False
 
 
 def fold(events: Iterable[Event]) -> ItemState:
@@ -115,16 +116,14 @@ def fold(events: Iterable[Event]) -> ItemState:
 
 def role_of(state: ItemState, event: Event) -> str:
     """Role the actor takes with an event: annotator, reviewer, adjudicator, auditor or system."""
-    role = _ALLOWED[event.kind][1]
-    return HELD[state.status] if role == "holder" else role
+    return HELD[state.status] if (role := _ALLOWED[event.kind][1]) == "holder" else role
 
 
 def check(state: ItemState, event: Event) -> None:
     """Raise FlywheelError naming the broken rule when the event is not allowed in this state."""
     if event.kind not in _ALLOWED:
         raise _refuse(event, f"there is no event {event.kind!r} of an item", f"use one of: {', '.join(_ALLOWED)}")
-    states, _ = _ALLOWED[event.kind]
-    if state.status not in states:
+    if state.status not in (states := _ALLOWED[event.kind][0]):
         said = f"{event.kind} is not possible while the item is {state.status}"
         raise _refuse(event, said, f"wait until it is {' or '.join(states)}")
     _check_person(state, event, role_of(state, event))
@@ -161,8 +160,9 @@ def _check_content(state: ItemState, event: Event) -> None:
         _check_settlement(state, event)
     if event.kind in ("accept", "uphold") and proposal.get("unfixable"):
         raise _refuse(event, "there is no correction to accept", "drop it to confirm, or return it")
-    if event.kind == "drop" and state.status == "in_review" and not proposal.get("unfixable"):
-        raise _refuse(event, "a reviewer cannot drop a correction", "return or dispute it")
+    confirms = event.kind == "drop" and (state.status == "in_review" or payload.get("confirmed"))
+    if confirms and not proposal.get("unfixable"):
+        raise _refuse(event, "one cannot drop a correction as what cannot be fixed", "return or dispute it")
     if event.kind == "audit" and (state.audit or payload.get("verdict") not in ("passed", "failed")):
         said = "it was audited already" if state.audit else "an audit is passed or failed"
         raise _refuse(event, said, 'give {"verdict": "passed"} or "failed", once')
@@ -194,9 +194,8 @@ def apply(state: ItemState, event: Event) -> ItemState:
     actor, payload = event.actor, event.payload
     match event.kind:
         case "plant":
-            return _PLANTED[payload["kind"]](
-                replace(state, planted=payload["kind"], barred=tuple(payload["barred"])), payload
-            )
+            planted = replace(state, planted=payload["kind"], barred=tuple(payload["barred"]))
+            return _PLANTED[payload["kind"]](planted, payload)
         case "claim":
             kind = payload.get("annotator_kind", "human")
             return replace(state, status="claimed", annotator=actor, annotator_kind=kind)
@@ -227,7 +226,8 @@ def apply(state: ItemState, event: Event) -> ItemState:
         case "accept" | "uphold":
             return replace(state, status="accepted", accepted_at=event.at)
         case "drop":
-            return replace(state, status="dropped")
+            confirmed = state.status == "in_review" or bool(payload.get("confirmed"))
+            return replace(state, status="dropped", confirmed=confirmed)
         case "audit":
             return _audited(state, event)
         case "reopen":

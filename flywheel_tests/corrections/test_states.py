@@ -92,6 +92,22 @@ def test_personal_data_takes_an_item_out_from_anywhere(steps: list[tuple]):
         check(state, Event("i", "claim", "ann"))
 
 
+def test_who_drops_what_cannot_be_fixed_says_whether_it_is_so():
+    said = [
+        ("claim", "ann"),
+        ("submit", "ann", {"unfixable": "not_a_failure"}),
+        ("check", "system"),
+        ("start_review", "rob"),
+    ]
+    assert fold(events(*said, ("drop", "rob"))).confirmed, "a reviewer can only confirm it"
+    judged = [*said, ("dispute", "rob"), ("start_adjudication", "joy")]
+    assert fold(events(*judged, ("drop", "joy", {"note": "n", "confirmed": True}))).confirmed
+    assert not fold(events(*judged, ("drop", "joy", {"note": "it is wrong"}))).confirmed
+    corrected = [*TO_REVIEW, ("dispute", "rob"), ("start_adjudication", "joy")]
+    with pytest.raises(FlywheelError, match="cannot drop a correction"):
+        fold(events(*corrected, ("drop", "joy", {"note": "n", "confirmed": True})))
+
+
 def test_a_minor_defect_is_reported_and_a_major_one_drops_the_item():
     accepted = [*TO_REVIEW, ("accept", "rob")]
     minor = fold(events(*accepted, ("audit", "zoe", {"verdict": "failed", "defect": "minor"})))
@@ -114,6 +130,7 @@ PAYLOADS = st.sampled_from(
         {"verdict": "passed"},
         {"verdict": "failed"},
         {"unfixable": "tool_bug"},
+        {"note": "n", "confirmed": True},
     ]
 )
 
@@ -140,7 +157,7 @@ def test_no_history_gives_one_person_two_roles_and_replay_equals_state(steps: li
             if holder:
                 roles.setdefault(role, set()).add(holder)
         if state.status == "accepted":
-            assert state.proposal and not state.proposal.get("unfixable")
+            assert state.proposal and not state.proposal.get("unfixable") and not state.confirmed
             assert len({state.annotator, state.reviewer}) == 2 and state.author != state.reviewer or state.adjudicator
             assert state.adjudicator not in {state.annotator, state.reviewer}
             assert state.auditor not in {state.annotator, state.reviewer, state.adjudicator} or state.auditor is None

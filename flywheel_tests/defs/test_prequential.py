@@ -148,12 +148,20 @@ def test_in_a_run_of_the_week_training_waits_for_the_score():
 def test_only_a_confirmed_nothing_to_correct_counts_as_right():
     store = EventStore(":memory:")
     batch = store.open_batch(
-        week=WEEK, workflow=WORKFLOW, version="v", item_ids=["right", "open", "policy", "fixed"], qa_mode="three"
+        week=WEEK,
+        workflow=WORKFLOW,
+        version="v",
+        item_ids=["right", "open", "policy", "fixed", "upheld", "upset"],
+        qa_mode="three",
     )
-    for key, reason in (("right", "not_a_failure"), ("open", "not_a_failure"), ("policy", "policy_gap")):
+    for key in ("right", "open", "policy", "upheld", "upset"):
+        reason = "policy_gap" if key == "policy" else "not_a_failure"
         play(store, batch, key, ("claim", "ann"), ("submit", "ann", {"unfixable": reason}), CLEAN)
     for key in ("right", "policy"):
         play(store, batch, key, ("start_review", "rob"), ("drop", "rob", {"note": "so it is"}))
     store.append(batch, Event("fixed", "claim", "ann"))
+    for key, said in (("upheld", {"confirmed": True}), ("upset", {})):
+        dispute = (("start_review", "rob"), ("dispute", "rob", {"reason": "the value is wrong"}))
+        play(store, batch, key, *dispute, ("start_adjudication", "joy"), ("drop", "joy", {"note": "n", **said}))
     found = store.batch_of(WEEK, WORKFLOW)
-    assert found is not None and found_right(store, found) == {"right"}
+    assert found is not None and found_right(store, found) == {"right", "upheld"}

@@ -143,8 +143,10 @@ def _decide(store: EventStore, name: str, answer: Answer, qa_mode: str, partner:
             if state.status == "disputed":
                 state = store.append(name, Event(answer.item_id, "start_adjudication", actor))
             if state.status == "adjudicating" and state.adjudicator == actor:
-                kind = "drop" if answer.kind == "unfixable" else "uphold"
-                state = store.append(name, Event(answer.item_id, kind, actor, note))
+                if answer.kind == "unfixable":  # what they accept is the answer, and that says why it cannot be fixed
+                    state = store.append(name, Event(answer.item_id, "drop", actor, {**note, "confirmed": True}))
+                else:
+                    state = store.append(name, Event(answer.item_id, "uphold", actor, note))
     return state
 
 

@@ -89,7 +89,7 @@ def _line(handed: HandedOut, item_id: str, events: list[Event], claims: dict[tup
         return None  # what came back to its author, or shows personal data, is no answer
     submitted, after = events[last], events[last + 1 :]
     payload = submitted.payload
-    if state.status == "dropped" and not payload.get("unfixable"):
+    if state.status == "dropped" and not state.confirmed:
         payload = {**payload, **_dropped(after)}
     source = str(payload.get("patched_from", item_id))
     written = Written(submitted.actor, payload, claims.get((source, submitted.actor), ""), submitted.at)
@@ -101,7 +101,7 @@ def _line(handed: HandedOut, item_id: str, events: list[Event], claims: dict[tup
 
 
 def _dropped(after: list[Event]) -> dict[str, str]:
-    """An adjudicator found that nothing can be right: the item goes back as one that cannot be fixed, in their words."""
+    """An adjudicator found that nothing can be right, or another reason: the item goes back as one that cannot be fixed, in their words."""
     said = next((str(event.payload.get("note", "")) for event in reversed(after) if event.kind == "drop"), "")
     return {"unfixable": "policy_gap" if said == _DROPPED else "no_ground_truth", "note": said}
 

@@ -159,6 +159,8 @@ def decide(pass_: Pass) -> Page:
             raise Refusal("W12")
         payload: dict[str, Any] = {"effort": call.effort(), **({decision.words: words} if decision.words else {})}
         event, _, chosen = decision.event.partition("-")
+        if event == "confirm":
+            payload["confirmed"], event = True, "drop"
         if chosen:
             payload["chosen"] = int(chosen)
         if pass_.path == "audit":
@@ -173,9 +175,16 @@ def decide(pass_: Pass) -> Page:
 
 
 def decisions_of(pass_: Pass, state: ItemState) -> tuple[Decision, ...]:
-    """What may be said about this item: what cannot be fixed is dropped; of a conflict one answer is chosen, or another written."""
-    if pass_.path == "review" and (state.proposal or {}).get("unfixable"):
-        return (Decision("a", "drop", "Confirm: cannot be fixed"), *pass_.decisions[1:])
+    """What may be said about this item: that it cannot be fixed is confirmed; of a conflict one answer is chosen, or another written."""
+    reason = (state.proposal or {}).get("unfixable")
+    confirm = msg("Confirm: the run is right") if reason == "not_a_failure" else msg("Confirm: cannot be fixed")
+    if pass_.path == "review" and reason:
+        return (Decision("a", "drop", confirm), *pass_.decisions[1:])
+    if pass_.path == "adjudicate" and reason:
+        return (
+            Decision("u", "confirm", confirm, "note", ("the reason holds", "the guidelines say so")),
+            Decision("d", "drop", "Drop the item", "note", ("the reason does not hold", "the guidelines do not decide it", "no truth to be found")),
+        )  # fmt: skip
     if pass_.path == "adjudicate" and state.answers:
         uphold, drop = pass_.decisions
         chosen = [

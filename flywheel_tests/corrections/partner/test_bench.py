@@ -18,6 +18,7 @@ from flywheel.corrections.handoff.verify import correction
 from flywheel.corrections.partner.handing_back import write_part
 from flywheel.corrections.partner.opened import open_batch
 from flywheel.corrections.partner.rows import pseudonym
+from flywheel.corrections.released import found_right
 from flywheel.errors import FlywheelError
 from flywheel.workflows.pack import Pack
 from flywheel_tests.corrections.handoff.house import BATCH, House, build, copied, rows
@@ -95,6 +96,25 @@ def test_parts_hold_what_is_new_and_the_house_takes_them(house: House):
         "dropped",
     ]
     assert not import_return(house.store, house.lake, handed_out(house.folder), opened.returns).submitted
+
+
+def test_what_an_adjudicator_confirms_or_drops_goes_back_as_that_and_the_house_reads_it_so(house: House):
+    opened = open_batch(house.folder)
+    ann, rob, joy = visitors(opened, "ann", "rob", "joy")
+    for _ in range(2):
+        assert ann.take() and ann.edit("unfixable:not_a_failure").status_code == 200 and ann.submit().status_code == 303
+        assert rob.take("review") and rob.decide("review", "dispute", "it is one").status_code == 303
+    items = []
+    for decision in ("confirm", "drop"):
+        items.append(joy.take("adjudicate"))
+        assert joy.decide("adjudicate", decision, "the guidelines say so").status_code == 303
+    hand_back(joy, handling="none was seen", deletion="2099-02-01")
+    sent = {one["item_id"]: one for one in lines(opened.returns / "part-001" / "unfixable.jsonl")}
+    assert [sent[item]["code"] for item in items] == ["not_a_failure", "no_ground_truth"]
+    done = import_return(house.store, house.lake, handed_out(house.folder), opened.returns)
+    assert sorted(done.decided) == sorted(items) and not done.not_taken
+    batch = next(one for one in house.store.batches() if one.name == BATCH)
+    assert found_right(house.store, batch) == {items[0]}
 
 
 def test_what_the_house_would_refuse_is_refused_at_the_bench(house: House, monkeypatch: pytest.MonkeyPatch):

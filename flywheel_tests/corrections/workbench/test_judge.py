@@ -3,6 +3,10 @@
 import re
 from typing import Any
 
+import pytest
+
+from flywheel.corrections.released import found_right
+from flywheel.corrections.scorecard import _judged
 from flywheel.corrections.workbench.call import Workbench
 from flywheel_tests.corrections.stores import CLEAN, FIX, accept, play
 from flywheel_tests.corrections.workbench.browser import Visit, Visitor, corrected
@@ -47,6 +51,31 @@ def test_an_item_goes_through_all_passes_to_the_closed_batch(visitor: Visit, ben
     assert joy.http.post("/lead/close", data={"csrf": joy.csrf}).status_code == 303
     assert bench.desk.board.closed and bench.desk.store.verify_chain()
     assert {place.state.audit for place in bench.desk.board.with_status("accepted")} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "confirm", "right"), [("not_a_failure", "Confirm: the run is right", True), ("tool_bug", "Confirm: cannot be fixed", False)]
+)  # fmt: skip
+def test_of_what_is_said_to_need_no_correction_the_adjudicator_confirms_or_drops_it(
+    visitor: Visit, bench: Workbench, reason: str, confirm: str, right: bool
+):
+    ann, rob, joy = (visitor(name) for name in ("ann", "rob", "joy"))
+    for _ in range(2):
+        assert ann.take() and ann.edit(f"unfixable:{reason}").status_code == 200 and ann.submit().status_code == 303
+        assert rob.take("review") and confirm in rob.page
+        assert rob.decide("review", "dispute", "the enum value is plainly wrong").status_code == 303
+    told, items = {}, []
+    for decision in ("confirm", "drop"):
+        items.append(joy.take("adjudicate"))
+        assert confirm in joy.page and "Drop the item" in joy.page and "Uphold" not in joy.page
+        assert joy.decide("adjudicate", "uphold", "it is right").status_code == 422, "there is nothing to uphold"
+        assert joy.decide("adjudicate", decision).status_code == 422, "an adjudication needs a note"
+        assert joy.decide("adjudicate", decision, "the guidelines say so").status_code == 303
+        told[decision] = bench.desk.place(items[-1]).state
+    assert [(one.status, one.confirmed) for one in told.values()] == [("dropped", True), ("dropped", False)]
+    desk = bench.desk
+    assert desk.batch and found_right(desk.store, desk.batch) == ({items[0]} if right else set())
+    assert _judged(desk.store.history(desk.board.batch))["ann"] == ["", "dropped"], "who was confirmed made no mistake"
 
 
 def test_the_lead_closes_a_complete_batch_only(visitor: Visit, bench: Workbench):
