@@ -13,7 +13,7 @@ from flywheel.benchmark.leaks import Leak, Registry, find_leaks, leaks_in, read_
 from flywheel.datasets.conflicts import conflicts, settlements
 from flywheel.datasets.foreign import foreign_traces
 from flywheel.datasets.mix import Mix, Row, select
-from flywheel.datasets.poisoning import Suspicion, suspicions
+from flywheel.datasets.poisoning import Suspicion, passed_before, suspicions
 from flywheel.datasets.preference import preference_rows
 from flywheel.datasets.ration import row_budget
 from flywheel.datasets.refresh import Workshop, refresh
@@ -110,7 +110,9 @@ def build(shop: Workshop, week: str) -> Build:
         "detail",
     )
     left_out = mix.left_out.filter(pl.col("reason").is_in(_LISTED)).select(told).to_dicts()
-    return Build(sft, pairs, mix, found, left_out, suspicions(kept, shop.pack, week), computed, len(held_out))
+    gone = set(mix.left_out.filter(reason="withdrawn")["row_id"])
+    suspicious = suspicions(kept, shop.pack, passed_before(lake, workflow, week), withdrawn=gone)
+    return Build(sft, pairs, mix, found, left_out, suspicious, computed, len(held_out))
 
 
 def read_candidates(shop: Workshop, week: str) -> pl.DataFrame:

@@ -1,19 +1,26 @@
-"""The poisoning guard: a string that is new in this week's targets and suddenly frequent blocks the release and names the rows.
+"""The poisoning guard: a string that is new in targets and suddenly frequent blocks the release and names the rows.
 
-Strings that stand in the tools, the prompt, the guidelines or the benchmark's cases are exempt, and so is whatever any earlier target
-held. The rest is looked at by a person, who releases it by name (design.md 8.11): a dead end teaches people to switch guards off.
+New is what the newest dataset of an earlier week does not hold: that one passed this guard. A week that was blocked wrote none, so that its
+rows are judged again in the next week, until a person releases or withdraws them.
+
+Strings that stand in the tools, the prompt, the guidelines or the benchmark's cases are exempt, and so is whatever a target held that
+passed. The rest is looked at by a person, who releases it by name (design.md 8.11): a dead end teaches people to switch guards off.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import polars as pl
 
 from flywheel.benchmark.cases import load_cases
 from flywheel.errors import FlywheelError
+from flywheel.lake import Lake
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.toolcalls.arguments import sha256_of
-from flywheel.workflows.pack import Pack
+from flywheel.workflows.pack import Pack, Poisoning
 
 # Names of hosts have parts of at most 63 characters; without a bound, a text of them would be read once a character.
 _LINK = re.compile(
@@ -33,34 +40,62 @@ class Suspicion(NamedTuple):
     new_rows: int
 
 
-def suspicions(rows: Sequence[Mapping[str, Any]], pack: Pack, week: str) -> list[Suspicion]:
-    """Suspicious strings in the targets of `week`'s rows against all other rows, most frequent first.
+class Passed(NamedTuple):
+    """What passed the guard before.
+
+    Attributes:
+        week: of the newest earlier dataset; None where no earlier week has one.
+        targets: row_id -> JSON of the target, of its rows.
+        learned: whether any of them is of a week, and not from before all weeks.
+    """
+
+    week: str | None = None
+    targets: Mapping[str, str] = {}
+    learned: bool = False
+
+
+def passed_before(lake: Lake, workflow: str, week: str) -> Passed:
+    """The newest dataset of a week before `week`, as it lies in the lake."""
+    earlier = _newest_before(lake, workflow, week)
+    if earlier is None:
+        return Passed()
+    rows = lake.read_columns(
+        "sft_dataset", ("row_id", "target", "from_week"), workflow=workflow, where=pl.col("week") == earlier
+    )
+    return Passed(earlier, dict(rows.select("row_id", "target").rows()), bool(rows["from_week"].count()))
+
+
+def suspicions(
+    rows: Sequence[Mapping[str, Any]], pack: Pack, passed: Passed, *, withdrawn: Collection[str] = frozenset()
+) -> list[Suspicion]:
+    """Suspicious strings in the targets of the rows that have not passed yet, most frequent first.
+
+    Args:
+        rows: those that would train; rows from before all weeks count as known.
+        withdrawn: row ids whose source was withdrawn: what stands in their targets only is not known any more.
 
     In a workflow's first week only links and numbers count: what people write in corrections differs from demonstrations in any word,
     and there is no earlier week to compare it with.
     """
-    new = [row for row in rows if row["week"] == week]
-    old = [row for row in rows if row["week"] != week]
-    rules = pack.settings.datasets.poisoning
-    known = _tokens(json.loads(row["target"]) for row in old)
+    new = [row for row in rows if row["week"] != BEFORE_ALL_WEEKS and row["row_id"] not in passed.targets]
+    gone = set(withdrawn) - {row["row_id"] for row in rows}
+    targets = [target for row_id, target in passed.targets.items() if row_id not in gone]
+    targets += [row["target"] for row in rows if row["week"] == BEFORE_ALL_WEEKS]
+    known = _tokens(map(json.loads, targets))
     exempt = _exempt(pack)
-    holders: dict[tuple[str, str], set[str]] = {}
+    holders: dict[tuple[str, str], dict[str, str]] = {}
     for row in new:
         own = {token for _, token in tokens_of(json.loads(row["messages"]))}
         for kind, token in tokens_of(json.loads(row["target"])):
             # A number the run itself gave is an order's or a parcel's; many rows with the same one are caught as words are.
             if token not in known and token not in exempt and not (kind == "number" and token in own):
-                holders.setdefault((kind, token), set()).add(row["row_id"])
-    frequent = max(rules.minimum_rows, rules.share * len(new))
-    limits = {
-        "word": frequent if any(row["week"] != BEFORE_ALL_WEEKS for row in old) else float("inf"),
-        "link": rules.links_and_numbers,
-        "number": rules.links_and_numbers,
-    }
+                holders.setdefault((kind, token), {})[row["row_id"]] = row["week"]
+    rules, sizes = pack.settings.datasets.poisoning, Counter(row["week"] for row in new)
     found = [
-        Suspicion(token, kind, sorted(ids), len(new))
-        for (kind, token), ids in holders.items()
-        if len(ids) >= limits[kind]
+        Suspicion(token, kind, sorted(weeks), len(new))
+        for (kind, token), weeks in holders.items()
+        if (kind != "word" and len(weeks) >= rules.links_and_numbers)
+        or (kind == "word" and passed.learned and _is_frequent(Counter(weeks.values()), sizes, rules))
     ]
     return sorted(found, key=lambda one: (-len(one.row_ids), one.token))
 
@@ -79,6 +114,13 @@ def refuse_suspicious(found: Sequence[Suspicion], released: Iterable[str], *, wo
         )  # fmt: skip
 
 
+def released_strings(lake: Lake, workflow: str, week: str) -> set[str]:
+    """Strings that were released for a week, or for an earlier one since the newest dataset before it: their rows wait as well."""
+    releases = lake.read_weeks("dataset_releases", workflow=workflow).filter(pl.col("released_week") <= week)
+    since = _newest_before(lake, workflow, week)
+    return set((releases if since is None else releases.filter(pl.col("released_week") > since))["token"])
+
+
 def release_rows(found: Sequence[Suspicion], week: str, by: str, at: Any) -> list[dict[str, Any]]:
     """DATASET_RELEASES rows without partition columns: what a named person looked at."""
     return [
@@ -95,6 +137,21 @@ def tokens_of(value: Any) -> set[tuple[str, str]]:
     numbers = {re.sub(r"\D", "", match.group()) for match in _NUMBER.finditer(text)}
     words = {match.group().casefold() for match in _WORD.finditer(_LINK.sub(" ", text))}
     return {("link", one) for one in links} | {("number", one) for one in numbers} | {("word", one) for one in words}
+
+
+def _newest_before(lake: Lake, workflow: str, week: str) -> str | None:
+    """The newest earlier week whose dataset was written, if only an empty one."""
+    written = lake.all_lineage(workflow=workflow, tables=["sft_dataset"])["week"]
+    return max((one for one in written if one < week), default=None)
+
+
+def _is_frequent(holding: Counter[str], sizes: Counter[str], rules: Poisoning) -> bool:
+    """Whether many of the new rows hold a word: of all of them, or of those of one week; both are counted by week.
+
+    A week that was blocked is not diluted by the weeks that came after it.
+    """
+    counts = [(holding.total(), sizes.total()), *((count, sizes[week]) for week, count in holding.items())]
+    return any(count >= max(rules.minimum_rows, rules.share * of) for count, of in counts)
 
 
 def _tokens(values: Iterable[Any]) -> set[str]:

@@ -16,7 +16,7 @@ from flywheel.datasets.account import lost_to_length
 from flywheel.datasets.build import Build, build
 from flywheel.datasets.card import card
 from flywheel.datasets.conflicts import sentence
-from flywheel.datasets.poisoning import refuse_suspicious
+from flywheel.datasets.poisoning import refuse_suspicious, released_strings
 from flywheel.datasets.ration import row_budget
 from flywheel.datasets.refresh import Workshop
 from flywheel.datasets.replay import find_replay, prompts_of
@@ -88,8 +88,8 @@ def training_datasets(context: dg.AssetExecutionContext, house: House) -> Iterat
         made.conflicts, sft.lake.read_weeks("conflict_decisions", workflow=sft.workflow, until=sft.week)
     )
     context.log.info(conflicts)
-    released = sft.lake.read_weeks("dataset_releases", workflow=sft.workflow).filter(released_week=sft.week)
-    refuse_suspicious(made.suspicions, released["token"], workflow=sft.workflow, week=sft.weekly)
+    released = released_strings(sft.lake, sft.workflow, sft.weekly)
+    refuse_suspicious(made.suspicions, released, workflow=sft.workflow, week=sft.weekly)
     shown = [{key: row[key] for key in ("source", "failure_cluster", "prompt_tokens", "target")} for row in made.sft]
     shown_pairs = [{key: row[key] for key in ("failure_cluster", "chosen", "rejected")} for row in made.pairs]
     also = {"dataset_conflicts": made.conflicts, "dataset_left_out": made.left_out}

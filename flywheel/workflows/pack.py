@@ -93,7 +93,7 @@ class Caps(_Strict):
 
 
 class Poisoning(_Strict):
-    """When a string in targets is new and suddenly frequent: in at least so many of the week's new rows, and so large a share."""
+    """When a string in targets is new and suddenly frequent: in at least so many of the new rows, and so large a share."""
 
     minimum_rows: int = Field(default=8, ge=2)
     share: float = Field(default=0.05, gt=0, le=1)
