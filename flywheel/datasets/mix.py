@@ -79,8 +79,9 @@ def select(
         )
     contradicted = pl.col("context_id").is_in(sorted(contested(standing)))
     agreed = account.without(standing, contradicted, "conflict", "answered differently elsewhere")
-    ration = Ration(agreed, settings)
-    kept = _rationed(_ranked(agreed, settings, week), ration, find_leaks, held_out, account)
+    ranked = _ranked(agreed, settings, week)
+    ration = Ration(ranked, settings)
+    kept = _rationed(ranked, ration, find_leaks, held_out, account)
     before, after = dict(candidates["source"].value_counts().rows()), Counter(row["source"] for row in kept)
     counts = {source: [before.get(source, 0), after[source]] for source in _SOURCES}
     return Mix(sorted(kept, key=lambda row: row["row_id"]), account.left_out(candidates), counts, ration.notes)

@@ -29,15 +29,17 @@ class Ration:
     """What is left of every ration while a mix is filled.
 
     Args:
-        rows: all rows that may be taken: shares and caps are shares of them.
+        rows: all rows that may be taken, with their `unit`: shares and caps are shares of them.
     """
 
     def __init__(self, rows: pl.DataFrame, settings: Datasets) -> None:
         self.caps, self.budget = settings.caps, settings.row_budget
         self.notes: list[str] = []
-        self.quotas = _quotas(dict(rows["source"].value_counts().rows()), settings)
         corrections = rows.filter(source="correction")
         self.touched = {tool for tool in corrections["tool"].unique() if tool}
+        # Steps that are refused for their tool reserve no places: nobody else would get them.
+        usable = rows.filter((pl.col("source") != "verified") | ~self._is_touched())
+        self.quotas = _quotas(dict(usable["source"].value_counts().rows()), settings)
         self.by_source: Counter[str] = Counter()
         self.by_tenant: Counter[str] = Counter()
         self.by_group: Counter[str] = Counter()
@@ -59,8 +61,7 @@ class Ration:
         full = pl.lit("budget" if source == "correction" else f"share_{source}")
         if source != "verified":
             return full
-        touched = pl.col("tool").first().over("unit").is_in(sorted(self.touched))
-        return pl.when(touched).then(pl.lit("tool_is_corrected")).otherwise(full)
+        return pl.when(self._is_touched()).then(pl.lit("tool_is_corrected")).otherwise(full)
 
     def refuses(self, unit: Sequence[Row]) -> str | None:
         """Why a unit may not be taken now: budget, cap_... or tool_is_corrected; None when it may."""
@@ -90,6 +91,10 @@ class Ration:
             if limit is not None and counts[key] and counts[key] + size > limit and first["source"] != "replay":
                 return f"cap_{name}"
         return None
+
+    def _is_touched(self) -> pl.Expr:
+        """Whether a row's unit begins with a tool that corrections teach; a reply in words is none."""
+        return pl.col("tool").first().over("unit").is_in(sorted(self.touched)).fill_null(False)
 
     def take(self, unit: Sequence[Row]) -> None:
         """Count a unit as taken."""
