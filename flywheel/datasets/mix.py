@@ -1,6 +1,6 @@
 """The week's supervised mix: which candidate steps train, and why each of the others does not.
 
-candidates -> withdrawn, kept out -> repeats -> conflicts, settled and open -> caps and budget, newest first and cluster by cluster -> leaks -> rows
+candidates -> withdrawn, kept out -> conflicts, settled and open -> repeats -> caps and budget, newest first and cluster by cluster -> leaks -> rows
 
 Every step that is left out is counted under its reason; `read = kept + left out` holds. The order of the candidates never matters.
 All of history is looked at as columns; only what a ration is asked about becomes a Python object, so that a year of weeks costs little
@@ -8,22 +8,18 @@ more than two.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from flywheel.benchmark.leaks import Leak
 from flywheel.datasets.conflicts import Settlement, contested, overruled
 from flywheel.datasets.ration import Ration
+from flywheel.datasets.taking import FindLeaks, Row, Taking
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.workflows.pack import Datasets
 
-Row = Mapping[str, Any]
-FindLeaks = Callable[[Sequence[Row]], list[Leak]]
 # A step is one of these first; only then does anything else count.
 _SOURCES = ("correction", "demonstration", "verified", "replay")
 _CLUSTER = pl.coalesce(pl.when(pl.col("failure_cluster") != "").then("failure_cluster"), "tool")
@@ -66,22 +62,22 @@ def select(
     # Newest week first, then by id: whose provenance a repeated row carries.
     ordered = candidates.sort(
         _place_of_source(), pl.col("week").str.to_date().to_physical().neg(), "source_id", "message_index"
-    )
+    ).with_row_index("seat")
     standing = account.without(ordered, *_withdrawn(withdrawn or {}))
     standing = account.without(standing, pl.col("kept_out") != "", pl.col("kept_out"), pl.col("detail"))
     standing = _without_overruled(standing, settled or {}, account)
-    # Repeats: the same row, or near-duplicate requests whose context and answer are otherwise the same. Steps of one run share the
-    # user's words and differ in calls and results: they are different rows.
-    for same in (("near_duplicate_group", "shape_id"), ("row_id",)):
-        first = pl.col("row_id").first().over(same)
-        standing = account.without(
-            standing, ~pl.struct(same).is_first_distinct(), "repeated", pl.format("row {}", first)
-        )
+    # Before the repeats: an answer that somebody gave again, in another spelling, still contradicts the other one.
     contradicted = pl.col("context_id").is_in(sorted(contested(standing)))
     agreed = account.without(standing, contradicted, "conflict", "answered differently elsewhere")
-    ranked = _ranked(agreed, settings, week)
+    alike = _alike(agreed)
+    ranked = _ranked(alike.filter(pl.col("seat") == pl.col("first")), settings, week)
     ration = Ration(ranked, settings)
-    kept = _rationed(ranked, ration, find_leaks, held_out, account)
+    taking = Taking(ranked, alike, ration, find_leaks, held_out)
+    taking.fill()
+    kept = list(taking.kept.values())
+    account.note(alike, taking.left())
+    repeated = pl.col("seat").ne(pl.col("first")) & ~pl.col("seat").is_in([*taking.kept, *taking.left()["seat"]])
+    account.without(alike, repeated, "repeated", pl.format("row {}", pl.col("row_id").first().over("first")))
     before, after = dict(candidates["source"].value_counts().rows()), Counter(row["source"] for row in kept)
     counts = {source: [before.get(source, 0), after[source]] for source in _SOURCES}
     return Mix(sorted(kept, key=lambda row: row["row_id"]), account.left_out(candidates), counts, ration.notes)
@@ -101,6 +97,10 @@ class _Account:
         )
         self.parts.append(marked.filter("gone").with_columns(detail="told").select(*rows.columns, "reason"))
         return rows.filter(~marked["gone"])
+
+    def note(self, rows: pl.DataFrame, left: pl.DataFrame) -> None:
+        """Note some of the rows, by their seat, with the reason and detail of `left`."""
+        self.parts.append(rows.drop("detail").join(left, on="seat", maintain_order="left"))
 
     def left_out(self, like: pl.DataFrame) -> pl.DataFrame:
         """All of it, in the order in which it was decided."""
@@ -131,14 +131,25 @@ def _without_overruled(rows: pl.DataFrame, settled: Mapping[str, Settlement], ac
     return account.without(joined, pl.col("holds").is_not_null(), "overruled", detail).drop("holds")
 
 
+def _alike(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with their `unit`, and as `first` the seat of the row that they repeat: their own where they repeat none.
+
+    Repeats are the same row, or near-duplicate requests whose context and answer are otherwise the same. Steps of one run share the
+    user's words and differ in calls and results: they are different rows.
+    """
+    single = pl.col("remedy") != "trajectory"
+    unit = pl.when(single).then(pl.format("row {}", "seat")).otherwise(pl.format("run {} {}", "source", "source_id"))
+    spelled = rows.with_columns(unit=unit, first=pl.col("seat").first().over("near_duplicate_group", "shape_id"))
+    firsts = spelled.filter(pl.col("seat") == pl.col("first"))
+    same = firsts.select("first", same=pl.col("seat").first().over("row_id"))
+    return spelled.join(same, on="first", how="left", maintain_order="left").with_columns(first="same").drop("same")
+
+
 def _ranked(rows: pl.DataFrame, settings: Datasets, week: str) -> pl.DataFrame:
-    """Rows in the order they are taken, with their `unit` and `place`: the newest of each failure cluster first, a trajectory as a whole.
+    """Rows in the order they are taken, with their `place`: the newest of each failure cluster first, a trajectory as a whole.
 
     The place inside its cluster is weighed by age: after one half-life a correction counts like one twice as far down.
     """
-    single = pl.col("remedy") != "trajectory"
-    unit = pl.when(single).then(pl.format("row {}", "row_id")).otherwise(pl.format("run {} {}", "source", "source_id"))
-    marked = rows.with_columns(unit=unit)
     ages = {one: max(0, _day(week) - _day(one)) // 7 for one in rows["week"].unique()} | {BEFORE_ALL_WEEKS: 0}
     weeks = pl.DataFrame({
         "week": list(ages), "age": list(ages.values()),
@@ -146,7 +157,7 @@ def _ranked(rows: pl.DataFrame, settings: Datasets, week: str) -> pl.DataFrame:
     })  # fmt: skip
     # A row's id is a hash: as good as a draw, and the same in every build.
     units = (
-        marked.unique("unit", keep="first", maintain_order=True)
+        rows.unique("unit", keep="first", maintain_order=True)
         .select("unit", "source", "week", "row_id", cluster=_CLUSTER)
         .join(weeks, on="week", how="left")
         .sort("age", "row_id")
@@ -154,67 +165,9 @@ def _ranked(rows: pl.DataFrame, settings: Datasets, week: str) -> pl.DataFrame:
         .sort(_place_of_source(), pl.col("down") * pl.col("weight"), "row_id")
         .with_row_index("rank")
     )
-    ranked = marked.join(units.select("unit", "rank"), on="unit", how="left", maintain_order="left")
+    ranked = rows.join(units.select("unit", "rank"), on="unit", how="left", maintain_order="left")
     return ranked.sort("rank", maintain_order=True).drop("rank").with_row_index("place")
 
 
 def _day(week: str) -> int:
     return date.fromisoformat(week).toordinal()
-
-
-def _rationed(
-    ranked: pl.DataFrame, ration: Ration, find_leaks: FindLeaks, held_out: frozenset[str], account: _Account
-) -> list[Row]:
-    """Take units while rations last; leaks are searched among what would be taken, so that the budget bounds the work.
-
-    What leaks gives its place back, so another round takes the next ones.
-    """
-    kept: list[Row] = []
-    left: list[pl.DataFrame] = []
-    waiting = ranked
-    while True:
-        taken, refused = _round(waiting, ration)
-        leaks = {leak.row_id: leak for leak in find_leaks(taken)} if taken else {}
-        kept += [row for row in taken if row["row_id"] not in leaks]
-        gone = [row for row in taken if row["row_id"] in leaks]
-        for row in gone:
-            ration.give_back(row)
-        left.append(_noted((row["place"], *_leaked(leaks[row["row_id"]], held_out)) for row in gone))
-        if not leaks or not refused.height:
-            break
-        waiting = ranked.join(refused.select("place"), on="place", how="semi", maintain_order="left")
-    noted = ranked.drop("detail").join(pl.concat([*left, refused]), on="place", maintain_order="left")
-    account.parts.append(noted)
-    return kept
-
-
-def _round(waiting: pl.DataFrame, ration: Ration) -> tuple[list[Row], pl.DataFrame]:
-    """What is taken in one round, and place, reason and detail of what is refused; a source that is full is not asked on."""
-    taken: list[Row] = []
-    refused: list[tuple[int, str, str]] = []
-    rest: list[pl.DataFrame] = []
-    for (source,), rows in waiting.group_by("source", maintain_order=True):
-        asked = 0
-        for _, members in groupby(rows.iter_rows(named=True), itemgetter("unit")):
-            if ration.is_full(str(source)):
-                break
-            unit = list(members)
-            asked += len(unit)
-            if reason := ration.refuses(unit):
-                refused += [(row["place"], reason, "") for row in unit]
-            else:
-                ration.take(unit)
-                taken += unit
-        reason = ration.reason_of_the_rest(str(source))
-        rest.append(rows[asked:].select("place", reason=reason, detail=pl.lit("")))
-    return taken, pl.concat([_noted(refused), *rest])
-
-
-def _noted(rows: Iterable[tuple[int, str, str]]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema={"place": pl.UInt32, "reason": pl.String, "detail": pl.String}, orient="row")
-
-
-def _leaked(leak: Leak, held_out: frozenset[str]) -> tuple[str, str]:
-    """Reason and detail of a row that touches a case."""
-    reason = "held_out" if leak.case_id in held_out else "benchmark"
-    return reason, f"case {leak.case_id} ({leak.kind}, {leak.similarity:.2f})"

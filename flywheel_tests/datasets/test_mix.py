@@ -47,6 +47,19 @@ def test_nobody_wins_a_conflict_and_both_sides_are_listed(pack: Pack, renderer: 
     }
 
 
+def test_an_answer_given_again_in_another_spelling_ends_no_conflict(pack: Pack, renderer: Renderer, lake: Lake):
+    """Else the repeat stands for the older answer, whose context then has one answer only, and both of them train."""
+    shop = workshop(lake, pack, renderer)
+    text = "please open the red door for me now"
+    put(shop, WEEKS[0], correction(pack, text, called("open_door", door="red")), correction(pack, text, said("No.")))
+    put(shop, WEEKS[1], correction(pack, f"{text}!!", called("open_door", door="red")))
+    put(shop, WEEKS[2], correction(pack, text, called("open_door", door="red"), annotator="cat"))
+    for week, disputed in zip(WEEKS[:3], (2, 2, 3), strict=True):
+        made = build(shop, week)
+        assert made.mix.reasons() == {"conflict": disputed} and len(made.conflicts) == disputed
+        assert said("No.") not in [json.loads(row["target"]) for row in made.sft]
+
+
 def test_the_order_of_the_candidates_does_not_matter(pack: Pack, renderer: Renderer, lake: Lake):
     shop = workshop(lake, pack, renderer)
     put(
