@@ -22,7 +22,7 @@ from flywheel.similarity.minhash import VERSION as MINHASH_VERSION
 from flywheel.toolcalls.arguments import sha256_of
 from flywheel.workflows.pack import Pack
 
-STEPS_VERSION, TEXTS_VERSION = "1", "1"
+STEPS_VERSION, TEXTS_VERSION = "2", "1"
 _SOURCES = ("corrected_traces", "production_traces", "production_failures")
 _CACHES = ("training_steps", "near_duplicate_texts")
 

@@ -45,7 +45,11 @@ def judge_today(step: Step, tools: Sequence[dict[str, Any]], migrations: Mapping
     if not renamed:
         return Judged(step)
     history = [_renamed(message, migrations) for message in step.history]
-    return Judged(step._replace(tools=today, history=history, target=_renamed(step.target, migrations)))
+    # Both sides of a pair, else the old name alone would tell them apart.
+    rejected = _renamed(step.rejected, migrations) if step.rejected else None
+    return Judged(
+        step._replace(tools=today, history=history, target=_renamed(step.target, migrations), rejected=rejected)
+    )
 
 
 def judge_answer(step: Step, responses: Sequence[ResponseSchema]) -> Judged:

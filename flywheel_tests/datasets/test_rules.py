@@ -113,6 +113,25 @@ def test_a_renamed_tool_migrates_and_a_lost_one_is_listed(pack: Pack):
     assert wrong.kept_out == "invalid_today" and "open_gate" in wrong.detail
 
 
+def test_both_sides_of_a_pair_have_the_renamed_tool(pack: Pack, renderer: Renderer):
+    """Else the pair would teach names: the old one is wrong, whatever its arguments."""
+    today = [function("open_gate", door={"enum": ["red", "green"]})]
+    rules = candidates.Rules(2_000, tools=today, tool_migrations={"open_door": "open_gate"})
+    step = Step("correction", "c", WEEKS[0], "k", "f", 1, pack.tools, [{"role": "user", "content": "x"}], called("open_door", door="red"), "q",
+                "human", "three", "wrong_tool_selection")  # fmt: skip
+
+    def row_of(wrong: dict) -> dict:
+        return candidates.candidate_row(step._replace(rejected=wrong), renderer, rules)
+
+    row = row_of(called("open_door", door="green"))
+    assert json.loads(row["rejected"]) == called("open_gate", door="green") and row["pair"]
+    assert json.loads(row_of(said("No."))["rejected"]) == said("No.")
+    same = row_of(called("open_gate", door="red"))
+    assert same["rejected"] is None and not same["pair"], "under today's names it was right"
+    both = row_of(called("open_door", door="red"))
+    assert both["rejected"] is None and not both["pair"]
+
+
 def test_a_structured_answer_is_learned_as_canonical_json_and_a_broken_one_is_kept_out(pack: Pack, renderer: Renderer):
     schema = {"type": "object", "properties": {"state": {"enum": ["open", "shut"]}}, "required": ["state"]}
     rules = candidates.Rules(2_000, tools=pack.tools, responses=[ResponseSchema("door", schema, ("open_door",))])
