@@ -27,6 +27,7 @@ _LINK = re.compile(
     r"(?:https?://|www\.)\S+|\b[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}\.(?:com|net|org|io|info|biz|ru|cn|xyz|top|shop|app|dev)\b(?:/\S*)?",
     re.I,
 )
+_ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _NUMBER = re.compile(r"\b\d[\d .,:/-]{3,}\d\b")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
@@ -85,8 +86,9 @@ def suspicions(
     exempt = _exempt(pack)
     holders: dict[tuple[str, str], dict[str, str]] = {}
     for row in new:
-        own = {token for _, token in tokens_of(json.loads(row["messages"]))}
-        for kind, token in tokens_of(json.loads(row["target"])):
+        said = "\n".join(_strings(json.loads(row["messages"])))
+        own = {token for _, token in _tokens_in(said)}
+        for kind, token in _tokens_in(_without_given(json.loads(row["target"]), said)):
             # A number the run itself gave is an order's or a parcel's; many rows with the same one are caught as words are.
             if token not in known and token not in exempt and not (kind == "number" and token in own):
                 holders.setdefault((kind, token), {})[row["row_id"]] = row["week"]
@@ -132,7 +134,17 @@ def release_rows(found: Sequence[Suspicion], week: str, by: str, at: Any) -> lis
 
 def tokens_of(value: Any) -> set[tuple[str, str]]:
     """(kind, token) of every string in a JSON value: links, numbers of five digits and more, and words, case folded."""
-    text = "\n".join(_strings(value))
+    return _tokens_in("\n".join(_strings(value)))
+
+
+def _without_given(target: Any, said: str) -> str:
+    """The target's text without mail addresses that the run itself gave: their hosts are many people's, and no link to follow."""
+    given = {match.group().casefold() for match in _ADDRESS.finditer(said)}
+    text = "\n".join(_strings(target))
+    return _ADDRESS.sub(lambda match: " " if match.group().casefold() in given else match.group(), text)
+
+
+def _tokens_in(text: str) -> set[tuple[str, str]]:
     links = {match.group().rstrip(".,;)").casefold() for match in _LINK.finditer(text)}
     numbers = {re.sub(r"\D", "", match.group()) for match in _NUMBER.finditer(text)}
     words = {match.group().casefold() for match in _WORD.finditer(_LINK.sub(" ", text))}

@@ -123,3 +123,24 @@ def test_tools_guidelines_and_the_runs_own_numbers_are_exempt(pack: Pack, render
     )
     assert [one.token for one in build(shop, WEEKS[1]).suspicions] == []
     assert tokens_of({"a": '{"b": "see https://x.io/p"}'}) == {("word", "see"), ("link", "https://x.io/p")}
+
+
+def test_a_mail_address_that_the_run_gave_is_no_link_and_its_host_elsewhere_is(
+    pack: Pack, renderer: Renderer, lake: Lake
+):
+    shop = workshop(lake, pack, renderer)
+    put(shop, WEEKS[0], *(correction(pack, f"first things {n}", said("Doors only.")) for n in range(5)))
+    assert written(shop, WEEKS[0]) == 0
+    given = [
+        correction(pack, f"my orders, I am kim{n}@brieftaube.org", said(f"Yours, Kim{n}@brieftaube.org."))
+        for n in range(4)
+    ]
+    put(shop, WEEKS[1], *given)
+    assert [one.token for one in build(shop, WEEKS[1]).suspicions] == []
+    other = [
+        correction(pack, f"I am bo{n}@brieftaube.org, where", said(f"Write to help@brieftaube.org {n}."))
+        for n in range(4)
+    ]
+    put(shop, WEEKS[1], *given, *other)
+    (link,) = build(shop, WEEKS[1]).suspicions
+    assert link.token == "brieftaube.org" and len(link.row_ids) == 4, "an address that nobody gave"
