@@ -26,6 +26,7 @@ from flywheel.operations.backup import known_backups
 from flywheel.operations.erase_scope import contract_sha256, look
 from flywheel.partitions import partition_key
 from flywheel.privacy.erasure import Erased, Hit, compact, erase_rows, scrub_tables, search
+from flywheel.privacy.escapes import forms
 from flywheel.privacy.pending import Found, Pending
 from flywheel.privacy.vault import Vault
 from flywheel.settings import Settings
@@ -110,7 +111,7 @@ def _erase(settings: Settings, principal: str, reason: str, by: str, on: dg.Dags
                 reference,
                 *ids,
                 *_telling(conversations),
-                *(one.value for one in originals),
+                *(form for one in originals for form in forms(one.value)),
                 *sorted(pending.surrogates),
             ]
         )

@@ -16,6 +16,7 @@ import polars as pl
 
 from flywheel.chat.messages import Message, messages_from_json, messages_to_json
 from flywheel.errors import FlywheelError
+from flywheel.privacy.escapes import ESCAPE, SPELT, apart, apart_in, read_spelt, spellings, together, unescaped
 from flywheel.privacy.surrogates import DOMAIN, iban_is_valid, luhn, surrogate
 from flywheel.privacy.vault import UNKNOWN, Original, Vault
 
@@ -40,8 +41,14 @@ _PATTERNS = {
     "national_id": r"\b(?:\d{3}-\d{2}-\d{4}|\d{8}[A-Z])\b",
     "phone": r"\+\d{1,3}(?:[ .\-]?\(?\d{2,4}\)?){2,5}|\(\d{3}\) ?\d{3}[ .\-]\d{4}\b|\b\d{3}[ .\-]\d{3}[ .\-]\d{4}\b",
 }
+# The same without \b: they find all of that and more, twenty times as fast in text with accents, and whatever an escape stands before.
+# Only where they find something are the escapes set apart and the patterns asked.
+_LIKELY = {kind: pattern.replace(r"\b", "") for kind, pattern in _PATTERNS.items()}
 # One cheap pass that most text without personal data does not survive.
-_SUSPECT = r"@|\d{3}[ .\-)]\(?\d{2,3}|\d{4} \d{4}|\d{8}|\+\d|\b[A-Z]{2}\d{2}[ A-Z0-9]|sk-|gh[pousr]_|AKIA|xox|AIza|hf_|eyJ|PRIVATE KEY"
+_SUSPECT = (
+    rf"@|\d{{3}}[ .\-)]\(?\d{{2,3}}|\d{{4}} \d{{4}}|\d{{8}}|\+\d|(?:{ESCAPE}|(?-u:\b))[A-Z]{{2}}\d{{2}}[ A-Z0-9]"
+    rf"|sk-|gh[pousr]_|AKIA|xox|AIza|hf_|eyJ|PRIVATE KEY|{SPELT}"
+)
 
 
 class Policy(NamedTuple):
@@ -112,7 +119,7 @@ def redact_text(text: str, policy: Policy, vault: Vault) -> str:
 
 def kinds_in(text: str, kinds: tuple[str, ...] = KINDS) -> list[str]:
     """The kinds of personal data that a text holds; surrogates are none."""
-    column = pl.Series([text])
+    column = pl.Series([read_spelt(apart_in(text))])
     found = {kind: column.str.extract_all(_PATTERNS[kind]).explode().drop_nulls() for kind in kinds}
     return [kind for kind, values in found.items() if any(_CHECKS[kind](value) for value in values)]
 
@@ -125,30 +132,58 @@ def _redact_column(
     if not suspects.any():
         return texts
     rows = suspects.arg_true()
-    part = texts.gather(rows)
+    likely = _read(texts.gather(rows)).str.contains("|".join(_LIKELY[kind] for kind in kinds))
+    rows = rows.filter(likely)
+    if not len(rows):
+        return texts
+    numbers = rows.to_list()
+    part = apart(texts.gather(rows))
+    spelt = set(part.str.contains(SPELT).arg_true())
     for kind in kinds:
-        found = part.str.extract_all(_PATTERNS[kind])
-        hits = found.list.len().fill_null(0) > 0
-        if not hits.any():
-            continue
-        listed = pl.DataFrame({"row": rows.filter(hits), "value": found.filter(hits)}).explode("value")
+        found = _found(part, kind)
         swaps: dict[str, str] = {}
-        for row, value in listed.rows():
+        written: dict[str, str] = {}
+        for place, raw in found:
+            value = unescaped(raw)
             swap = swaps.get(value)
             if swap is None:
                 swap = swaps[value] = (
                     surrogate(kind, value, vault.digest(kind, value)) if _CHECKS[kind](value) else value
                 )
-            if swap != value:
-                if texts.name != "request":  # the request is made of messages that were counted
-                    counts[row][kind] += 1
-                owner = owners[row] or UNKNOWN
-                originals.setdefault((owner, swap), Original(owner, kind, swap, value))
-        swaps = {value: swap for value, swap in swaps.items() if swap != value}
-        if swaps:
-            changed = part.filter(hits).str.replace_many(list(swaps), list(swaps.values()), leftmost=True)
-            part = part.scatter(hits.arg_true(), changed)
-    return texts.scatter(rows, part)
+            if swap == value:
+                continue
+            row = numbers[place]
+            if texts.name != "request":  # the request is made of messages that were counted
+                counts[row][kind] += 1
+            owner = owners[row] or UNKNOWN
+            originals.setdefault((owner, swap), Original(owner, kind, swap, value))
+            written[raw] = swap
+            if place in spelt:
+                written.update(dict.fromkeys(spellings(value, part[place]), swap))
+        if written:
+            longest = sorted(written, key=len, reverse=True)  # of those that begin alike the first in the list counts
+            places = pl.Series(list({place for place, _ in found}), dtype=pl.UInt32)
+            changed = part.gather(places).str.replace_many(longest, [written[one] for one in longest], leftmost=True)
+            part = part.scatter(places, changed)
+    return texts.scatter(rows, together(part))
+
+
+def _found(texts: pl.Series, kind: str) -> list[tuple[int, str]]:
+    """Place and text of everything in the texts that looks like the kind."""
+    read = _read(texts)
+    places = read.str.contains(_LIKELY[kind]).arg_true()
+    if not len(places):
+        return []
+    found = read.gather(places).str.extract_all(_PATTERNS[kind])
+    return [(place, one) for place, several in zip(places.to_list(), found.to_list(), strict=True) for one in several]
+
+
+def _read(texts: pl.Series) -> pl.Series:
+    """The texts as the patterns read them: with the characters that are written as numbers."""
+    spelt = texts.str.contains(SPELT).arg_true()
+    if not len(spelt):
+        return texts
+    return texts.clone().scatter(spelt, [read_spelt(text) for text in texts.gather(spelt)])
 
 
 def _redact_fields(

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 import jsonschema
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from flywheel.privacy.redaction import Policy, kinds_in, policy_of, redact_frame, redact_text
 from flywheel.privacy.surrogates import iban_is_valid, luhn, surrogate
-from flywheel.privacy.vault import Vault
+from flywheel.privacy.vault import Original, Vault
 
 PERSONAL = {
     "email": "anna.smith@mail.example.org", "card": "4111 1111 1111 1111", "iban": "DE89 3704 0044 0532 0130 00", "national_id": "536-22-8741",
@@ -104,15 +105,92 @@ def test_a_detector_of_the_teams_own(vault: Vault):
     assert "Rumpelstiltskin" not in done["messages"][0] + done["request"][0]
 
 
-@settings(max_examples=60, deadline=None)
+class Remembering(Vault):
+    """A vault that writes nothing: hundreds of examples would wait for the disk."""
+
+    kept: list[Original] = []
+
+    def keep(self, originals: Iterable[Original]) -> None:
+        self.kept = list(originals)
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Remembering:
+    return Remembering(tmp_path_factory.mktemp("vault"))
+
+
+BETWEEN = (" | ", "\n", "\t", "\r\n", '"', "\f", "\\", "\u2028", " \u00e9 ")
+
+
+def told(said: str, how: str) -> list[dict]:
+    """A message that says it: as it is, in JSON, in JSON in JSON, or in a call's arguments."""
+    if how == "call":
+        call = {"id": "c", "type": "function", "function": {"name": "note", "arguments": json.dumps({"note": said})}}
+        return [{"role": "assistant", "content": None, "tool_calls": [call]}]
+    for _ in range(("plain", "nested", "twice").index(how)):
+        said = json.dumps({"note": said})
+    return [{"role": "user", "content": said}]
+
+
+def said_in(message: dict, how: str) -> str:
+    text = message["tool_calls"][0]["function"]["arguments"] if how == "call" else message["content"]
+    while text.startswith("{"):
+        text = json.loads(text)["note"]
+    return text
+
+
+@settings(max_examples=100, deadline=None)
 @given(
-    st.lists(st.sampled_from([*PERSONAL.values(), *HARMLESS, "and", "also,"]), min_size=1, max_size=12), st.booleans()
+    words=st.lists(st.sampled_from([*PERSONAL.values(), *HARMLESS, "and", "also,"]), min_size=1, max_size=12),
+    between=st.sampled_from(BETWEEN),
+    how=st.sampled_from(["plain", "nested", "twice", "call"]),
 )
-def test_no_original_survives_in_any_company(tmp_path_factory: pytest.TempPathFactory, words: list[str], nested: bool):
-    vault = Vault(tmp_path_factory.mktemp("vault"))
-    said = " | ".join(words)
-    content = json.dumps({"note": said}) if nested else said
-    text = redact_frame(frame([{"role": "user", "content": content}]), Policy(), vault)["messages"][0]
+def test_no_original_survives_in_any_company(remembering: Remembering, words: list[str], between: str, how: str):
+    text = redact_frame(frame(told(between.join(words), how)), Policy(), remembering)["messages"][0]
     assert not [value for value in PERSONAL.values() if value in text]
-    assert all(word in text for word in words if word in HARMLESS)
-    json.loads(text)
+    swaps = {one.value: one.surrogate for one in remembering.kept}
+    assert set(swaps) == set(words) & set(PERSONAL.values()), "the vault holds the very value that was said"
+    assert said_in(json.loads(text)[0], how) == between.join(swaps.get(word, word) for word in words)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.one_of(st.text(max_size=6), st.sampled_from(["\\n", "\\u00e9", "\n\x1f", "\x1f", "\ue000", "\\\\", "\\u0041"])), max_size=8),
+    st.sampled_from(["plain", "nested", "call"]),
+)  # fmt: skip
+def test_what_is_around_a_value_survives_byte_for_byte(remembering: Remembering, around: list[str], how: str):
+    said = told(f"{''.join(around)}\n{PERSONAL['email']} ", how)
+    done = redact_frame(frame(said), Policy(kinds=("email",)), remembering)["messages"][0]
+    [original] = remembering.kept
+    assert done == json.dumps(said).replace(PERSONAL["email"], original.surrogate)
+
+
+@pytest.mark.parametrize(
+    "spelt", [r"\u002B49 30 901820 11", r"\\u002b49 30 901820 11", r"\u002B\u0034\u0039 30 901820\u002011"]
+)
+def test_characters_written_as_numbers_hide_nothing(vault: Vault, spelt: str):
+    """.NET writes a plus so."""
+    text = redact_text(f'{{"phone": "{spelt}", "name": "O\\u0027Brien"}}', Policy(), vault)
+    [original] = vault.originals("-")
+    assert original.value == PERSONAL["phone"]
+    assert text == f'{{"phone": "{original.surrogate}", "name": "O\\u0027Brien"}}'
+
+
+def test_a_private_key_is_one_secret_however_deep_it_lies(vault: Vault):
+    key = "-----BEGIN PRIVATE KEY-----\nMIIE+abc/def\n-----END PRIVATE KEY-----"
+    texts = [key, json.dumps(key), json.dumps(json.dumps(key)), json.dumps(key).replace("+", r"\u002B")]
+    done = [redact_text(text, Policy(), vault) for text in texts]
+    [original] = vault.originals("-")
+    assert original.value == key
+    short = original.surrogate
+    assert done == [short, json.dumps(short), json.dumps(json.dumps(short)), json.dumps(short)]
+
+
+def test_accents_beside_a_value_change_nothing(vault: Vault):
+    assert redact_text("é12345678Z", Policy(), vault) == "é12345678Z", "a letter before it: no national id"
+    assert "12345678Z" not in redact_text("é 12345678Z", Policy(), vault)
+
+
+def test_what_would_leave_is_searched_behind_line_breaks():
+    for value in (*PERSONAL.values(), "12345678Z"):
+        assert kinds_in(json.dumps({"content": f"it is:\n{value}"})), value
