@@ -29,7 +29,7 @@ _PAYLOAD = ("tools", "tools_sha256", "messages", "target", "rejected", "pair", "
 _SFT = [name for name in TABLES["sft_dataset"].polars_schema() if name not in ("week", "workflow", "from_week")]
 # Listed row by row, because somebody may want to act on them; budget and repeats are counted only.
 _LISTED = ("benchmark", "held_out", "conflict", "overruled", "too_long", "tool_gone", "invalid_today", "withdrawn", "cap_principal", "cap_tenant",
-           "cap_near_duplicate_group", "cap_template")  # fmt: skip
+           "cap_near_duplicate_group", "cap_template", "incomplete_trajectory")  # fmt: skip
 
 
 class Build(NamedTuple):

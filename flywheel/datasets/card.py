@@ -30,6 +30,7 @@ _MEANS = {
     "invalid_today": "no longer valid under today's schema",
     "withdrawn": "its source was withdrawn",
     "budget": "over the row budget",
+    "incomplete_trajectory": "another step of the same recovery does not train, and half of one teaches none",
     "tool_is_corrected": "a verified step of a tool that corrections teach already",
 }
 

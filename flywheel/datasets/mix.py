@@ -1,6 +1,7 @@
 """The week's supervised mix: which candidate steps train, and why each of the others does not.
 
-candidates -> withdrawn, kept out -> conflicts, settled and open -> repeats -> caps and budget, newest first and cluster by cluster -> leaks -> rows
+candidates -> withdrawn, kept out -> conflicts, settled and open -> halves of trajectories -> repeats
+           -> caps and budget, newest first and cluster by cluster -> leaks -> rows
 
 Every step that is left out is counted under its reason; `read = kept + left out` holds. The order of the candidates never matters.
 All of history is looked at as columns; only what a ration is asked about becomes a Python object, so that a year of weeks costs little
@@ -16,13 +17,18 @@ import polars as pl
 
 from flywheel.datasets.conflicts import Settlement, contested, overruled
 from flywheel.datasets.ration import Ration
-from flywheel.datasets.taking import FindLeaks, Row, Taking
+from flywheel.datasets.taking import INCOMPLETE, FindLeaks, Row, Taking
 from flywheel.lake.dataset_tables import BEFORE_ALL_WEEKS
 from flywheel.workflows.pack import Datasets
 
 # A step is one of these first; only then does anything else count.
 _SOURCES = ("correction", "demonstration", "verified", "replay")
 _CLUSTER = pl.coalesce(pl.when(pl.col("failure_cluster") != "").then("failure_cluster"), "tool")
+
+
+_IN_RUN = pl.col("remedy") == "trajectory"
+# What is taken as a whole.
+_UNIT = pl.when(_IN_RUN).then(pl.format("run {} {}", "source", "source_id")).otherwise(pl.format("row {}", "seat"))
 
 
 class Mix(NamedTuple):
@@ -60,16 +66,20 @@ def select(
     """
     account = _Account()
     # Newest week first, then by id: whose provenance a repeated row carries.
-    ordered = candidates.sort(
-        _place_of_source(), pl.col("week").str.to_date().to_physical().neg(), "source_id", "message_index"
-    ).with_row_index("seat")
+    ordered = (
+        candidates.sort(
+            _place_of_source(), pl.col("week").str.to_date().to_physical().neg(), "source_id", "message_index"
+        )
+        .with_row_index("seat")
+        .with_columns(unit=_UNIT)
+    )
     standing = account.without(ordered, *_withdrawn(withdrawn or {}))
     standing = account.without(standing, pl.col("kept_out") != "", pl.col("kept_out"), pl.col("detail"))
     standing = _without_overruled(standing, settled or {}, account)
     # Before the repeats: an answer that somebody gave again, in another spelling, still contradicts the other one.
     contradicted = pl.col("context_id").is_in(sorted(contested(standing)))
     agreed = account.without(standing, contradicted, "conflict", "answered differently elsewhere")
-    alike = _alike(agreed)
+    alike = _alike(_without_halves(agreed, account))
     ranked = _ranked(alike.filter(pl.col("seat") == pl.col("first")), settings, week)
     ration = Ration(ranked, settings)
     taking = Taking(ranked, alike, ration, find_leaks, held_out)
@@ -131,15 +141,24 @@ def _without_overruled(rows: pl.DataFrame, settled: Mapping[str, Settlement], ac
     return account.without(joined, pl.col("holds").is_not_null(), "overruled", detail).drop("holds")
 
 
+def _without_halves(rows: pl.DataFrame, account: _Account) -> pl.DataFrame:
+    """The rows without those of trajectories that have lost one already: half a recovery teaches none."""
+    lost = pl.concat([part.select("unit", "remedy", "message_index", "reason") for part in account.parts]).filter(
+        _IN_RUN
+    )
+    lost = lost.sort("unit", "message_index", "reason").unique("unit", keep="first", maintain_order=True)
+    why = pl.format("message {} of it is left out: {}", "message_index", "reason")
+    joined = rows.join(lost.select("unit", lost=why), on="unit", how="left", maintain_order="left")
+    return account.without(joined, pl.col("lost").is_not_null(), INCOMPLETE, pl.col("lost")).drop("lost")
+
+
 def _alike(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with their `unit`, and as `first` the seat of the row that they repeat: their own where they repeat none.
+    """Rows with, as `first`, the seat of the row that they repeat: their own where they repeat none.
 
     Repeats are the same row, or near-duplicate requests whose context and answer are otherwise the same. Steps of one run share the
     user's words and differ in calls and results: they are different rows.
     """
-    single = pl.col("remedy") != "trajectory"
-    unit = pl.when(single).then(pl.format("row {}", "seat")).otherwise(pl.format("run {} {}", "source", "source_id"))
-    spelled = rows.with_columns(unit=unit, first=pl.col("seat").first().over("near_duplicate_group", "shape_id"))
+    spelled = rows.with_columns(first=pl.col("seat").first().over("near_duplicate_group", "shape_id"))
     firsts = spelled.filter(pl.col("seat") == pl.col("first"))
     same = firsts.select("first", same=pl.col("seat").first().over("row_id"))
     return spelled.join(same, on="first", how="left", maintain_order="left").with_columns(first="same").drop("same")

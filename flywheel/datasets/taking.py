@@ -21,6 +21,8 @@ Row = Mapping[str, Any]
 FindLeaks = Callable[[Sequence[Row]], list[Leak]]
 # Caps that a repeat may escape: somebody else asked, or in other words. Their near-duplicate group is the same.
 _ESCAPED = ("cap_principal", "cap_tenant", "cap_template")
+# What a trajectory's other rows are left out for once one of them does not train: half a recovery teaches none.
+INCOMPLETE = "incomplete_trajectory"
 
 
 class Taking:
@@ -43,7 +45,7 @@ class Taking:
 
     def fill(self) -> None:
         """Take what the rations allow. Leaks are searched among what would be taken, so that the budget bounds the work."""
-        while self._ask_waiting() or self._ask_repeats():
+        while self._ask_waiting() or self._ask_repeats() or self._drop_halves():
             pass
 
     def left(self) -> pl.DataFrame:
@@ -57,8 +59,11 @@ class Taking:
         return self._keep(taken)
 
     def _ask_repeats(self) -> bool:
-        """Let the first repeat that may enter take the place of a row that fell to a cap; whether a place was given back."""
-        fallen = self.left().filter(pl.col("reason").is_in(_ESCAPED))["seat"].to_list()
+        """Let the first repeat that may enter take the place of a row that fell to a cap, or with its trajectory.
+
+        Returns whether a place was given back.
+        """
+        fallen = self.left().filter(pl.col("reason").is_in((*_ESCAPED, INCOMPLETE)))["seat"].to_list()
         if not fallen:
             return False
         taught = pl.col("first").is_in(self._taught())
@@ -102,15 +107,40 @@ class Taking:
             rest.append(rows[asked:].select("seat", reason=reason, detail=pl.lit("")))
         return list(taken.values()), pl.concat([_noted(refused), *rest])
 
+    def _drop_halves(self) -> bool:
+        """Leave out what is kept of a trajectory of which another row neither is kept nor repeats one that is; whether there was any."""
+        runs = {row["unit"] for row in self.kept.values() if row["remedy"] == "trajectory"}
+        if not runs:
+            return False
+        lacking = pl.col("unit").is_in(sorted(runs)) & ~pl.col("first").is_in(self._taught())
+        lost = self._alike.filter(lacking).unique("unit", keep="first", maintain_order=True)
+        lacks = dict(lost.select("unit", "message_index").rows())
+        halves = [row for row in self.kept.values() if row["unit"] in lacks]
+        self._leave((row, INCOMPLETE, f"message {lacks[row['unit']]} of it does not train") for row in halves)
+        return bool(halves)
+
     def _keep(self, taken: Sequence[Row]) -> bool:
-        """Keep what was taken but for leaks, which give their places back; whether there were any."""
+        """Keep what was taken but for leaks, and for the rest of their trajectories; whether there were any."""
         leaks = {leak.row_id: leak for leak in self._find_leaks(taken)} if taken else {}
+        self.kept |= {row["seat"]: row for row in taken}
         gone = [row for row in taken if row["row_id"] in leaks]
-        for row in gone:
-            self._ration.give_back(row)
-        self.kept |= {row["seat"]: row for row in taken if row["row_id"] not in leaks}
-        self._out = pl.concat([self._out, _noted((row["seat"], *self._leaked(leaks[row["row_id"]])) for row in gone)])
+        torn = {row["unit"]: row for row in reversed(gone) if row["remedy"] == "trajectory"}
+        rest = [row for row in self.kept.values() if row["unit"] in torn and row["row_id"] not in leaks]
+        told = {row["seat"]: self._leaked(leaks[row["row_id"]]) for row in gone}
+        self._leave((row, *told[row["seat"]]) for row in gone)
+        lost = {
+            unit: f"message {row['message_index']} of it is left out: {told[row['seat']][0]}"
+            for unit, row in torn.items()
+        }
+        self._leave((row, INCOMPLETE, lost[row["unit"]]) for row in rest)
         return bool(gone)
+
+    def _leave(self, rows: Iterable[tuple[Row, str, str]]) -> None:
+        """Leave kept rows out for good, with reason and detail; they give their places back."""
+        noted = list(rows)
+        for row, _, _ in noted:
+            self._ration.give_back(self.kept.pop(row["seat"]))
+        self._out = pl.concat([self._out, _noted((row["seat"], reason, detail) for row, reason, detail in noted)])
 
     def _leaked(self, leak: Leak) -> tuple[str, str]:
         """Reason and detail of a row that touches a case."""

@@ -28,7 +28,7 @@ from flywheel.errors import FlywheelError
 from flywheel.partitions import all_weeks_so_far, week_by_workflow, workflow_of_week
 from flywheel.workflows.guesses import open_guesses
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 _DESCRIPTIONS = {
     "sft_dataset": "Supervised rows of all weeks so far: history -> next assistant message, from accepted corrections, demonstrations, "
     "verified-good steps and replay, one answer a context, nothing near the benchmark. Grain: one row.",
