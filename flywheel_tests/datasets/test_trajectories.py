@@ -46,7 +46,7 @@ def mixed(rows: list[dict], rules: Datasets, leaking: set[str] | frozenset[str] 
     return select(frame(rows), leaks, rules, week=WEEKS[2])
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     st.lists(RUN, min_size=3, max_size=8),
     SETTINGS,
