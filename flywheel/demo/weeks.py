@@ -57,7 +57,7 @@ def turn_weeks(settings: Settings, scenario: Scenario, fork: str | None) -> None
     with instance() as on:
         for number in numbers:
             week = scenario.week(number, settings.first_week)
-            change_pack(pack, scenario, number)
+            change_pack(pack, scenario, number, serves=_adapter_serves(settings, week))
             if is_decided(settings, week):
                 screen.say(f"week {number} of {scenario.weeks}, {week}: decided already")
                 continue
@@ -86,6 +86,14 @@ def _dagster_home(home: Path) -> None:
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n", encoding="utf-8")
+
+
+def _adapter_serves(settings: Settings, week: str) -> bool:
+    """Whether an adapter was released before the week."""
+    from flywheel.lake import Lake
+    from flywheel.promotion.pointer import BASE, serving
+
+    return serving(Lake(settings.lake()).read_weeks("promotion_log", workflow=WORKFLOW), before_week=week) != BASE
 
 
 def is_decided(settings: Settings, week: str) -> bool:

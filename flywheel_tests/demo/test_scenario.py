@@ -73,11 +73,13 @@ def test_the_pack_is_laid_out_once_and_grows_in_its_week(tmp_path: Path):
     lay_out(SUPPORT_DESK, pack, played)
     settings = load_pack(pack).settings.training
     assert (settings.sft_presentations, settings.dpo_pairs, settings.seed) == (480, 64, 2)
-    assert not change_pack(pack, played, 1) and change_pack(pack, played, 2)
+    assert not change_pack(pack, played, 1, serves=False)
+    assert not change_pack(pack, played, 2, serves=False), "the first was refused: the second starts afresh as well"
+    assert change_pack(pack, played, 3, serves=True)
     later = load_pack(pack).settings
     assert (settings.rows_per_step, later.training.rows_per_step, later.training.sft_presentations) == (4, 8, 480)
     assert later.datasets.row_budget == 480 and "wrong_arguments" in later.datasets.remedies, "what else it says stays"
-    assert not change_pack(pack, played, 4) and change_pack(pack, played, 5) and not change_pack(pack, played, 6)
+    assert [change_pack(pack, played, number, serves=True) for number in (4, 5, 6)] == [False, True, False]
     lay_out(SUPPORT_DESK, pack, played)
     assert "set_delivery_slot" in tool_names(load_pack(pack).tools), "laid out again, it stays as it is"
 
