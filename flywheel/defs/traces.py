@@ -33,7 +33,7 @@ quarantined_records = dg.AssetSpec(
 @dg.asset(
     partitions_def=week_by_workflow,
     deps=[dg.AssetDep("served_model", partition_mapping=last_week_same_workflow)],
-    code_version="3",
+    code_version="4",
     freshness_policy=COLLECTED,
     **asset_options("production_traces", "traces"),
 )
@@ -44,7 +44,7 @@ def production_traces(context: dg.AssetExecutionContext, house: House) -> dg.Mat
     Grain: one run. Refused records are in `quarantined_records`, the account of every file in `inbox_ledger`, the tools in
     `toolsets`, exact and near duplicates in `near_duplicates`.
     """
-    stage = Stage.begin(context, house, "production_traces", "3")
+    stage = Stage.begin(context, house, "production_traces", "4")
     pack = house.pack(stage.workflow)  # a broken pack is said before any work
     week_before(stage.weekly)
     settings, own = house.settings(), pack.settings

@@ -9,15 +9,17 @@ import importlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from flywheel.chat.messages import Message, messages_from_json, messages_to_json
+from flywheel.chat.messages import Message, messages_from_json
 from flywheel.errors import FlywheelError
+from flywheel.privacy.declared import Fields, declared_fields, declared_values, values_at
 from flywheel.privacy.escapes import ESCAPE, SPELT, apart, apart_in, read_spelt, spellings, together, unescaped
 from flywheel.privacy.surrogates import DOMAIN, iban_is_valid, luhn, surrogate
+from flywheel.privacy.swaps import Swapper
 from flywheel.privacy.vault import UNKNOWN, Original, Vault
 
 KINDS = ("secret", "email", "iban", "card", "national_id", "phone")
@@ -31,6 +33,9 @@ _TEXTS = (
     "conversation_id",
     "source_id",
 )
+# What joins runs is the same in all of them: one run's declared values say nothing of the others', while patterns find the same in each.
+_IDS = ("conversation_id", "source_id")
+_RECORDS = ("signals", "expected_actions")
 # Rust regular expressions: linear time, no lookaround. What they find is checked below.
 _PATTERNS = {
     "secret": r"\b(?:sk-[A-Za-z0-9_\-]{20,}|gh[pousr]_[A-Za-z0-9]{36,}|AKIA[0-9A-Z]{16}|xox[abprs]-[A-Za-z0-9\-]{10,}|AIza[0-9A-Za-z_\-]{35}"
@@ -61,29 +66,14 @@ class Policy(NamedTuple):
     """
 
     kinds: tuple[str, ...] = KINDS
-    fields: tuple[tuple[str, tuple[tuple[tuple[str, ...], str], ...]], ...] = ()
+    fields: tuple[tuple[str, Fields], ...] = ()
     detector: str | None = None
 
 
 def policy_of(tools: list[dict[str, Any]], kinds: tuple[str, ...] = KINDS, detector: str | None = None) -> Policy:
     """The policy of a pack: patterns, and every property that says `x-pii`."""
-    fields = []
-    for tool in tools:
-        paths = tuple(_declared(tool["function"].get("parameters") or {}, ()))
-        if paths:
-            fields.append((tool["function"]["name"], paths))
-    return Policy(tuple(kind for kind in KINDS if kind in kinds), tuple(fields), detector)
-
-
-def _declared(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    if not isinstance(schema, dict) or len(path) > 8:
-        return
-    if isinstance(schema.get("x-pii"), str):
-        yield path, schema["x-pii"]
-    for name, inner in (schema.get("properties") or {}).items():
-        yield from _declared(inner, (*path, name))
-    if isinstance(schema.get("items"), dict):
-        yield from _declared(schema["items"], (*path, "*"))
+    fields = ((tool["function"]["name"], declared_fields(tool)) for tool in tools)
+    return Policy(tuple(kind for kind in KINDS if kind in kinds), tuple(one for one in fields if one[1]), detector)
 
 
 def redact_frame(frame: pl.DataFrame, policy: Policy, vault: Vault) -> pl.DataFrame:
@@ -192,25 +182,13 @@ def _redact_fields(
 ) -> pl.DataFrame:  # fmt: skip
     """Values of declared fields, replaced wherever they stand in the run: what was asked, what was answered, what was called."""
     fields = dict(policy.fields)
-    texts, requests, gold = frame["messages"].to_list(), frame["request"].to_list(), frame["expected_actions"].to_list()
-    for row, text in enumerate(texts):
-        messages = messages_from_json(text)
-        values = {value: kind for value, kind in _values(messages, fields) if len(value) > 1}
-        for action in json.loads(gold[row]) if gold[row] else []:
-            for path, kind in fields.get(action["name"], ()):
-                values.update({value: kind for value in _at(action["arguments"], path) if len(value) > 1})
-        if not values:
-            continue
-        swaps = {value: surrogate(kind, value, vault.digest(kind, value)) for value, kind in values.items()}
-        _keep(swaps, values, row, owners, counts, originals)
-        texts[row], requests[row] = _swap_messages(messages, swaps), _swapper(swaps)(requests[row])
-        gold[row] = _swapper(swaps)(gold[row]) if gold[row] else None
-    new = [
-        pl.Series("messages", texts),
-        pl.Series("request", requests),
-        pl.Series("expected_actions", gold, dtype=pl.String),
-    ]
-    return frame.with_columns(new)
+
+    def declared(messages: list[Message], gold: str | None) -> Iterator[tuple[str, str]]:
+        yield from declared_values(messages, fields)
+        for action in json.loads(gold) if gold else []:
+            yield from values_at(action["arguments"], fields.get(action["name"], ()))
+
+    return _redact_known(frame, declared, vault, owners, counts, originals)
 
 
 def _redact_detected(
@@ -218,16 +196,35 @@ def _redact_detected(
     originals: dict[tuple[str, str], Original],
 ) -> pl.DataFrame:  # fmt: skip
     detect = _detector(name)
-    texts, requests = frame["messages"].to_list(), frame["request"].to_list()
-    for row, text in enumerate(texts):
+
+    def detected(messages: list[Message], gold: str | None) -> Iterator[tuple[str, str]]:
+        for found in detect([message.content for message in messages if message.content]):
+            yield from ((value, kind) for kind, value in found)
+
+    return _redact_known(frame, detected, vault, owners, counts, originals)
+
+
+def _redact_known(
+    frame: pl.DataFrame, known: Callable[[list[Message], str | None], Iterable[tuple[str, str]]], vault: Vault,
+    owners: list[str | None], counts: dict[int, Counter[str]], originals: dict[tuple[str, str], Original],
+) -> pl.DataFrame:  # fmt: skip
+    """The frame with what `known` tells of each run's messages and expected actions replaced in all its texts but the ids."""
+    columns = {name: frame[name].to_list() for name in _TEXTS if name not in _IDS}
+    for row, text in enumerate(columns["messages"]):
         messages = messages_from_json(text)
-        contents = [message.content for message in messages if message.content]
-        values = {value: kind for found in detect(contents) for kind, value in found if len(value) > 1}
-        if values:
-            swaps = {value: surrogate(kind, value, vault.digest(kind, value)) for value, kind in values.items()}
-            _keep(swaps, values, row, owners, counts, originals)
-            texts[row], requests[row] = _swap_messages(messages, swaps), _swapper(swaps)(requests[row])
-    return frame.with_columns(pl.Series("messages", texts), pl.Series("request", requests))
+        told = known(messages, columns["expected_actions"][row])
+        values = {value: kind for value, kind in told if len(value) > 1 and any(map(str.isalnum, value))}
+        if not values:
+            continue
+        swaps = {value: surrogate(kind, value, vault.digest(kind, value)) for value, kind in values.items()}
+        _keep(swaps, values, row, owners, counts, originals)
+        swapper = Swapper(swaps)
+        for name, texts in columns.items():
+            if name == "messages":
+                texts[row] = swapper.messages(messages)
+            elif texts[row]:
+                texts[row] = swapper.record(texts[row]) if name in _RECORDS else swapper.text(texts[row])
+    return frame.with_columns(pl.Series(name, texts, dtype=pl.String) for name, texts in columns.items())
 
 
 def _detector(name: str) -> Callable[[list[str]], list[list[tuple[str, str]]]]:
@@ -239,30 +236,6 @@ def _detector(name: str) -> Callable[[list[str]], list[list[tuple[str, str]]]]:
                             remedy="name module:function on the Python path, or remove it") from None  # fmt: skip
 
 
-def _values(messages: list[Message], fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for message in messages:
-        for call in message.tool_calls or []:
-            paths = fields.get(call.function.name)
-            if paths:
-                try:
-                    arguments = json.loads(call.function.arguments)
-                except (ValueError, RecursionError):
-                    continue
-                for path, kind in paths:
-                    yield from ((value, kind) for value in _at(arguments, path))
-
-
-def _at(value: Any, path: tuple[str, ...]) -> Iterator[str]:
-    if not path:
-        if isinstance(value, str):
-            yield value
-    elif path[0] == "*" and isinstance(value, list):
-        for one in value:
-            yield from _at(one, path[1:])
-    elif isinstance(value, dict) and path[0] in value:
-        yield from _at(value[path[0]], path[1:])
-
-
 def _keep(
     swaps: dict[str, str], kinds: dict[str, str], row: int, owners: list[str | None], counts: dict[int, Counter[str]],
     originals: dict[tuple[str, str], Original],
@@ -271,23 +244,6 @@ def _keep(
     for value, swap in swaps.items():
         counts[row][kinds[value]] += 1
         originals.setdefault((owner, swap), Original(owner, kinds[value], swap, value))
-
-
-def _swapper(swaps: dict[str, str]) -> Callable[[str], str]:
-    """Whole words only: a name of two letters must not change the words that contain it."""
-    longest = sorted(swaps, key=len, reverse=True)
-    pattern = re.compile("|".join(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])" for value in longest))
-    return lambda text: pattern.sub(lambda match: swaps[match.group()], text)
-
-
-def _swap_messages(messages: list[Message], swaps: dict[str, str]) -> str:
-    swap = _swapper(swaps)
-    for message in messages:
-        if message.content:
-            message.content = swap(message.content)
-        for call in message.tool_calls or []:
-            call.function.arguments = swap(call.function.arguments)
-    return messages_to_json(messages).decode()
 
 
 def _is_card(value: str) -> bool:

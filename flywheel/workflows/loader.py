@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from flywheel.errors import FlywheelError
+from flywheel.privacy.declared import declaration_problem
 from flywheel.toolcalls.arguments import sha256_of
 from flywheel.toolcalls.schema_check import schema_problem
 from flywheel.workflows.pack import Pack, WorkflowSettings
@@ -142,6 +143,9 @@ def _check_tool(tool: Any, number: int, seen: set[str], file: Path, text: str) -
     problem = schema_problem(function.get("parameters"))
     if problem:
         raise FlywheelError(f"tool {name!r}: {problem}", where=where, remedy="correct function.parameters")
+    if never := declaration_problem(tool):
+        raise FlywheelError(f"tool {name!r}: {never}", where=where, remedy="write it at a property that takes text, or at the items of a "
+                            "list of texts; or take it away")  # fmt: skip
     if tool.get("x-access") not in ("read_only", "write"):
         remedy = 'add "x-access": "read_only" or "write" beside "function"'
         raise FlywheelError(f"tool {name!r} does not say whether it writes", where=where, remedy=remedy)

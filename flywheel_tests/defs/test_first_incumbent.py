@@ -55,17 +55,17 @@ def test_the_candidate_is_compared_with_the_endpoint_that_serves_today(
     assert first == f"endpoint:large-1@{hums.host}" and week.servers == 1 and week.served == ["new"]
     rows = week.table("eval_results")
     assert {(arm, who) for arm, who in rows.select("arm", "adapter_id").iter_rows()} == {
-        ("incumbent", first), ("incumbent_again", first), ("candidate", "new"),
+        ("incumbent", first), ("incumbent_again", first), ("candidate", "new"), ("base", "base"),
     }  # fmt: skip
     assert facts["servers"].value.startswith(
-        f"an endpoint, and a server here: incumbent, incumbent_again on large-1 at {hums.host}; candidate"
+        f"an endpoint, and a server here: incumbent, incumbent_again on large-1 at {hums.host}; candidate, base on tiny-random"
     )
     assert "how it renders prompts" in facts["not_proven"].value
     assert {key for key, _ in hums.asked} == {"Bearer secret"}
     log = (week.home / "egress" / f"{WORKFLOW}.jsonl").read_text()
     assert len(log.splitlines()) == len(hums.asked) and "secret" not in log and week.pack.system[:30] not in log
     priced = week.table("eval_metrics").filter(metric="cost_per_1000_steps", category="all")
-    assert set(priced["arm"]) == {"candidate"}, "an endpoint's hours are not ours"
+    assert set(priced["arm"]) == {"candidate", "base"}, "an endpoint's hours are not ours"
     decision = verdict(week, first)
     assert decision.verdict == "PROMOTE" and decision.noise and decision.noise.flipped == 0
     assert any(
@@ -128,9 +128,7 @@ def test_an_endpoint_that_the_pack_no_longer_names_is_said_and_decides_nothing(w
     facts = week.materialize()
     assert "is not the first_incumbent that workflow.yaml names" in facts["not_evaluated"].value
     rows = week.table("eval_results")
-    assert (
-        rows.filter(pl.col("arm") != "candidate")["success"].null_count()
-        == rows.filter(pl.col("arm") != "candidate").height
-    )
+    asked = rows.filter(pl.col("arm").is_in(["incumbent", "incumbent_again"]))
+    assert asked.height and asked["success"].null_count() == asked.height
     assert verdict(week, "endpoint:old-1@api.example.com").verdict == "INVALID"
     assert json.loads(rows.filter(arm="incumbent")["server"][0]) == {}
