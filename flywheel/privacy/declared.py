@@ -55,18 +55,19 @@ def declared_values(messages: Sequence[Message], fields: dict[str, Fields]) -> I
 def values_at(arguments: Any, fields: Fields) -> Iterator[tuple[str, str]]:
     """(value, kind) of every declared field in one call's arguments."""
     for path, kind in fields:
-        yield from ((value, kind) for value in _at(arguments, path))
+        yield from ((value, kind) for value in texts_at(arguments, path))
 
 
-def _at(value: Any, path: Path) -> Iterator[str]:
+def texts_at(value: Any, path: Path) -> Iterator[str]:
+    """The texts that stand at a path of a JSON value; "*" stands for every list element."""
     if not path:
         if isinstance(value, str):
             yield value
     elif path[0] == "*" and isinstance(value, list):
         for one in value:
-            yield from _at(one, path[1:])
+            yield from texts_at(one, path[1:])
     elif isinstance(value, dict) and path[0] in value:
-        yield from _at(value[path[0]], path[1:])
+        yield from texts_at(value[path[0]], path[1:])
 
 
 def _declared(tool: dict[str, Any]) -> Iterator[tuple[Path, str, dict[str, Any]]]:

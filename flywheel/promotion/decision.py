@@ -55,7 +55,8 @@ def judge(
 ) -> Judgement:  # fmt: skip
     """Recompute the decision from the tables; a week that trained nothing is inconclusive by definition.
 
-    `cases` are those that were evaluated (`freeze.evaluated`). `before` is what earlier weeks left; without it the margin is not fixed yet and there is no best adapter to hold against.
+    `cases` are those that were evaluated (`freeze.evaluated`). `before` is what earlier weeks left; without it the margin is not fixed yet
+    and there is no best adapter to hold against.
     """
     week = before.week if before else ""
     if not results.height:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flywheel.operations.pack_draft.evidence import Evidence
+from flywheel.privacy.declared import texts_at
 from flywheel.privacy.redaction import kinds_in
 from flywheel.workflows.guesses import Guess
 
@@ -35,7 +36,7 @@ def draft_personal(evidence: Evidence, tools: dict[str, dict[str, Any]]) -> list
         for keys, dotted, schema in _text_fields(tool["function"].get("parameters"), ("function", "parameters"), ()):
             if "x-pii" in schema:
                 continue
-            values = list(dict.fromkeys(value for one in arguments for value in _at(one, dotted)))[:_LOOKED_AT]
+            values = list(dict.fromkeys(value for one in arguments for value in texts_at(one, dotted)))[:_LOOKED_AT]
             kind, because = _kind(dotted[-1] if dotted[-1] != "*" else dotted[-2], values)
             if kind:
                 schema["x-pii"] = kind
@@ -76,14 +77,3 @@ def _text_fields(
         yield from _text_fields(inner, (*keys, "properties", name), (*dotted, name))
     if isinstance(schema.get("items"), dict) and dotted:
         yield from _text_fields(schema["items"], (*keys, "items"), (*dotted, "*"))
-
-
-def _at(value: Any, path: tuple[str, ...]) -> Iterator[str]:
-    if not path:
-        if isinstance(value, str):
-            yield value
-    elif path[0] == "*" and isinstance(value, list):
-        for element in value:
-            yield from _at(element, path[1:])
-    elif isinstance(value, dict) and path[0] in value:
-        yield from _at(value[path[0]], path[1:])
