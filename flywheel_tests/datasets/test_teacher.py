@@ -21,7 +21,7 @@ from flywheel.privacy.egress import Destination
 from flywheel.workflows.loader import load_pack
 from flywheel.workflows.pack import Pack
 from flywheel_tests.datasets.samples import called, said
-from flywheel_tests.datasets.teacher_server import Teacher
+from flywheel_tests.stand_ins.teacher import Teacher
 
 DOOR = Path(__file__).parent.parent / "packs" / "door"
 HERE = Destination("127.0.0.1", False, ())

@@ -17,9 +17,9 @@ from flywheel.operations.erase import erase
 from flywheel.privacy.vault import Vault
 from flywheel.settings import Settings
 from flywheel_tests.datasets.samples import called, said
-from flywheel_tests.datasets.teacher_server import Teacher
 from flywheel_tests.datasets.week_zero.shown import collected, old_run, refusals
 from flywheel_tests.operations.bootstrap.house import accepted, pack_of, typed
+from flywheel_tests.stand_ins.teacher import Teacher
 
 
 def test_an_erased_person_leaves_the_demonstrations(settings: Settings):
